@@ -25,6 +25,7 @@ mod failpoint;
 pub mod feed;
 #[cfg(test)]
 mod formats;
+#[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod metrics;

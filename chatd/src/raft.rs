@@ -26,5 +26,6 @@ pub mod peer;
 pub mod propose;
 pub mod read_index;
 pub mod snapshot;
+pub mod threading;
 pub mod types;
 pub mod volume;

@@ -7,8 +7,10 @@
 mod disk;
 mod fatal;
 mod figures;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
 mod hot;
+#[cfg(any(test, feature = "testing"))]
 mod memory;
 pub(crate) mod row;
 
@@ -21,6 +23,7 @@ pub use disk::{copy_durably, sync_dir, write_durably};
 pub use fatal::FatalSignal;
 pub use figures::{EngineFigures, StoreFigures};
 pub use hot::HotRows;
+#[cfg(any(test, feature = "testing"))]
 pub use memory::MemStore;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksSettings, RocksStore, RocksView};

@@ -1,8 +1,8 @@
 //! Traces: the way of one sampled call over the pods, as spans of [OpenTelemetry](https://opentelemetry.io).
 //!
 //! [`door`] asks [`sampler`] if a call is sampled and opens its first span → `propose`, `forward` → [`command`] waits
-//! on the leader → [`entry`] is what many commands share → [`append`] (log), [`replicate`], [`apply`] on every pod →
-//! `reply`, [`delivery`]. [`export`] sends the spans that have ended.
+//! on the leader → [`packing`] makes the [`entry`], which many commands share → [`append`] (log), [`replicate`],
+//! [`apply`] on every pod → `reply`, [`delivery`]. [`export`] sends the spans that have ended.
 //!
 //! A call that is not sampled carries a `None`: nothing is made, locked or looked up for it. A span is named by its
 //! [`SpanMark`], which goes beside what it belongs to, never in it: the bytes of the log are the same with traces and
@@ -17,6 +17,7 @@ pub mod door;
 pub(crate) mod entry;
 pub mod export;
 mod mark;
+pub(crate) mod packing;
 pub(crate) mod replicate;
 mod sampler;
 #[cfg(test)]

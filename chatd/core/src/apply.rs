@@ -23,8 +23,10 @@ mod bootstrap;
 mod context;
 mod create_room;
 mod dedup;
+mod device;
 mod directory;
 mod filter;
+mod hints;
 mod history;
 mod member;
 mod membership_quota;
@@ -35,19 +37,20 @@ mod relation;
 mod send;
 mod sequence;
 mod session;
+mod state_change;
 mod time;
 
-use crate::id::{ORDINALS_PER_COMMAND, Position, RoomNumber};
+use crate::id::{ORDINALS_PER_COMMAND, Position};
 use crate::proto::log::command::Kind;
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Overlay, ReadError, Table, TableWrite, key};
-use context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, RoomCache, refuse};
-use time::EntryStamp;
+use context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, EntryStamp, RoomCache, refuse};
 
 pub use dedup::{MADE_BY_DOOR, is_accepted};
 pub(crate) use dedup::{remembered_outcome as remembered, room_in_key};
+pub use hints::ChangeHints;
 pub(crate) use time::effective_time;
 pub use time::{HELD_STEP_MS, advanced_time};
 
@@ -58,38 +61,6 @@ pub struct AppliedCommand {
     pub outcome: log::Outcome,
     /// Rooms and users whose readers are to be woken.
     pub touched: ChangeHints,
-}
-
-/// Rooms and users whose view a command changed: hints for the feed, without the changes themselves.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ChangeHints {
-    /// Rooms that have new events.
-    pub rooms: Vec<RoomNumber>,
-    /// Localparts of users whose memberships, account data or sessions changed.
-    pub users: Vec<String>,
-    /// Localparts of users of whom a session ended or got another expiry, so that whatever is cached about their
-    /// sessions is out of date.
-    pub sessions: Vec<String>,
-}
-
-impl ChangeHints {
-    fn room(&mut self, room: RoomNumber) {
-        if !self.rooms.contains(&room) {
-            self.rooms.push(room);
-        }
-    }
-
-    fn session(&mut self, localpart: &str) {
-        if !self.sessions.iter().any(|user| user == localpart) {
-            self.sessions.push(localpart.to_owned());
-        }
-    }
-
-    fn user(&mut self, localpart: &str) {
-        if !self.users.iter().any(|user| user == localpart) {
-            self.users.push(localpart.to_owned());
-        }
-    }
 }
 
 /// Applies the commands of one entry in order, and returns one [`AppliedCommand`] for each. The log's time advances to the
@@ -105,13 +76,14 @@ pub fn apply_batch(tx: &mut Overlay<'_>, index: u64, batch: &log::Batch) -> Resu
         return Err(ReadError::Damaged { table: Table::Meta, what });
     }
     let stamp = EntryStamp::of(batch);
-    cluster.time_ms = stamp.after(cluster.time_ms);
+    cluster.time_ms = advanced_time(cluster.time_ms, stamp.time_ms, stamp.trust);
     cluster.index = index;
     let rooms = RoomCache::default();
     let mut all = Vec::with_capacity(batch.envelopes.len());
     for (place, envelope) in batch.envelopes.iter().enumerate() {
         all.push(apply_command(tx, &rooms, &mut cluster, stamp, place, envelope)?);
     }
+    // Commands refused before the bootstrap leave no row behind, not even this one.
     if is_bootstrapped(&cluster) {
         tx.put(Table::Meta, key::CLUSTER.to_vec(), table::encode_value(&cluster));
     }
@@ -183,6 +155,7 @@ fn apply_command(
             Ok(AppliedCommand { outcome, touched })
         }
         Err(CommandError::Rejected(rejected)) => {
+            // Asked before the rows are taken back, which forgets what was touched.
             if tx.touched(Table::Room) {
                 rooms.clear();
             }
@@ -200,6 +173,7 @@ fn check_and_apply<'a>(context: &mut ApplyContext<'a>, envelope: &'a log::Envelo
     let Some(kind) = envelope.command.as_ref().and_then(|command| command.kind.as_ref()) else {
         return refuse(Reason::Invalid, "the command is missing or newer than this version: upgrade all pods first");
     };
+    // The one command that comes before the cluster has a name.
     if let Kind::Bootstrap(command) = kind {
         return bootstrap::apply_bootstrap(context, command);
     }
@@ -220,6 +194,7 @@ fn check_and_apply<'a>(context: &mut ApplyContext<'a>, envelope: &'a log::Envelo
         let message = format!("a transaction id has at most {} bytes", dedup::MAX_TRANSACTION_ID_BYTES);
         return refuse(Reason::Invalid, message);
     }
+    // Before the outcome is recalled: a repeated command has its turn too, or all that follow it would be refused.
     if let Some(sequence) = &envelope.sequence {
         context.turn = Some(sequence::check_turn(context, sequence)?);
     }

@@ -90,6 +90,7 @@ enum IdKind {
 }
 
 fn encode_id(kind: IdKind, position: Position) -> String {
+    // These are 18 bytes, or exactly 24 digits of base64: no second text decodes to the same id.
     let mut raw = [0; 2 + POSITION_LEN];
     let (head, tail) = raw.split_at_mut(2);
     head.copy_from_slice(&[kind as u8, LOG]);
@@ -156,6 +157,7 @@ pub fn user_localpart<'a>(user: &'a str, server_name: &str) -> Option<&'a str> {
         Some(full) => full.strip_suffix(server_name)?.strip_suffix(':')?,
         None => user,
     };
+    // Two more bytes for `@` and `:`.
     let fits = !local.is_empty() && local.len() + server_name.len() + 2 <= 255;
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._=-/+".contains(&b);
     (fits && local.bytes().all(allowed)).then_some(local)
@@ -176,6 +178,7 @@ pub fn alias_localpart<'a>(alias: &'a str, server_name: &str) -> Option<&'a str>
         Some(full) => full.strip_suffix(server_name)?.strip_suffix(':')?,
         None => alias,
     };
+    // Two more bytes for `#` and `:`.
     let fits = !local.is_empty() && local.len() + server_name.len() + 2 <= 255;
     let allowed = |c: char| c != ':' && c != '#' && !c.is_control() && !c.is_whitespace();
     (fits && local.chars().all(allowed)).then_some(local)

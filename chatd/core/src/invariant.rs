@@ -20,7 +20,7 @@ pub use members::{member_counts_are_right, memberships_agree_with_state};
 pub use retention::{purged_history_is_gone, retention_is_that_of_state};
 pub use rooms::{aliases_lead_to_rooms, levels_are_those_of_state, rooms_begin_with_their_creation};
 
-use crate::table::{ReadError, ScanControl, ScanDirection, Table, TableRead};
+use crate::table::{ReadError, ScanControl, ScanRange, Table, TableRead};
 
 /// Violation of an invariant, or a failure to check one.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,7 @@ pub fn state_digest(rows: &dyn TableRead) -> Result<u32, ReadError> {
     let mut crc = crc32fast::Hasher::new();
     for table in Table::ALL {
         crc.update(&[table as u8]);
-        rows.scan(table, &[], &[], ScanDirection::Forward, &mut |(key, value)| {
+        rows.scan(&ScanRange::all(table), &mut |(key, value)| {
             for part in [key, value] {
                 crc.update(&(part.len() as u64).to_be_bytes());
                 crc.update(part);
@@ -97,16 +97,13 @@ fn broken_invariant<T>(invariant: &'static str, what: String) -> Result<T, Invar
 
 /// Returns a violation unless the condition holds.
 fn ensure_holds(condition: bool, invariant: &'static str, what: impl FnOnce() -> String) -> InvariantResult {
-    match condition {
-        true => Ok(()),
-        false => broken_invariant(invariant, what()),
-    }
+    if condition { Ok(()) } else { broken_invariant(invariant, what()) }
 }
 
 /// Returns all rows of a table, owned, because checks read other tables while they go through one.
 fn all_rows(rows: &dyn TableRead, table: Table) -> Result<Vec<(Vec<u8>, bytes::Bytes)>, ReadError> {
     let mut out = Vec::new();
-    rows.scan(table, &[], &[], ScanDirection::Forward, &mut |(key, value)| {
+    rows.scan(&ScanRange::all(table), &mut |(key, value)| {
         out.push((key.to_vec(), bytes::Bytes::copy_from_slice(value)));
         Ok(ScanControl::More)
     })?;

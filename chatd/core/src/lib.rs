@@ -12,6 +12,7 @@ pub mod apply;
 mod auth;
 pub mod content;
 mod directory;
+#[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod id;

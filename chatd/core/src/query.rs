@@ -146,9 +146,6 @@ impl<'a> StateView<'a> {
     /// Clamps the cursor as [`Self::clamp`] does, and refuses one that this view has not reached.
     fn reached(&self, cursor: Position) -> Result<Position, QueryError> {
         let cursor = self.clamp(cursor);
-        match cursor <= self.now() {
-            true => Ok(cursor),
-            false => Err(QueryError::Ahead),
-        }
+        if cursor <= self.now() { Ok(cursor) } else { Err(QueryError::Ahead) }
     }
 }

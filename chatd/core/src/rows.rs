@@ -3,7 +3,7 @@
 use crate::id::{Position, RoomNumber};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
-use crate::table::{self, ReadError, ScanControl, ScanDirection, Table, TableRead, key};
+use crate::table::{self, ReadError, ScanControl, ScanRange, Table, TableRead, key};
 
 /// Event types that the server itself interprets.
 pub(crate) mod event_type {
@@ -116,7 +116,7 @@ pub(crate) fn state_version(
     // The upper bound of a scan is exclusive, so it lies just after `at`: no key is longer than its position.
     to.push(0);
     let mut found = None;
-    rows.scan(Table::StateVersion, &from, &to, ScanDirection::Backward, &mut |(key, _)| {
+    rows.scan(&ScanRange::between(Table::StateVersion, &from, &to).backward(), &mut |(key, _)| {
         found = Some(position_in(Table::StateVersion, key)?);
         Ok(ScanControl::Stop)
     })?;
@@ -157,10 +157,9 @@ pub(crate) fn state_versions(
     event_type: &str,
     state_key: &str,
 ) -> Result<Vec<(Position, Vec<u8>)>, ReadError> {
-    let from = key::state_prefix(room, event_type, state_key);
-    let to = key::after_prefix(&from);
+    let prefix = key::state_prefix(room, event_type, state_key);
     let mut out = Vec::new();
-    rows.scan(Table::StateVersion, &from, &to, ScanDirection::Forward, &mut |(key, value)| {
+    rows.scan(&ScanRange::with_prefix(Table::StateVersion, &prefix), &mut |(key, value)| {
         out.push((position_in(Table::StateVersion, key)?, value.to_vec()));
         Ok(ScanControl::More)
     })?;

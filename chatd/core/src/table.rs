@@ -6,9 +6,11 @@
 pub mod key;
 mod memory;
 mod overlay;
+mod range;
 
 pub use memory::MemTable;
 pub use overlay::{ChangeSet, Overlay};
+pub use range::{ScanDirection, ScanRange};
 
 use crate::id::Position;
 use bytes::{Buf, Bytes};
@@ -112,15 +114,6 @@ pub enum ReadError {
     },
 }
 
-/// Direction in which a scan walks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScanDirection {
-    /// Scan in ascending order of keys.
-    Forward,
-    /// Scan in descending order of keys.
-    Backward,
-}
-
 /// Answer of a scan's visitor after each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanControl {
@@ -141,17 +134,13 @@ pub trait TableRead {
     /// Fails if the engine fails.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError>;
 
-    /// Visits the rows with `from <= key < to` in the given direction until the visitor stops the scan. An empty `to`
-    /// means "to the end of the table"; a `from` beyond `to` means no rows.
+    /// Visits the rows of a range in its direction until the visitor stops the scan.
     ///
     /// # Errors
     /// Fails if the engine fails. An error that the visitor returns ends the scan and is passed on.
     fn scan(
         &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        direction: ScanDirection,
+        range: &ScanRange<'_>,
         visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError>;
 }
@@ -163,13 +152,10 @@ impl<R: TableRead + ?Sized> TableRead for &mut R {
 
     fn scan(
         &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        direction: ScanDirection,
+        range: &ScanRange<'_>,
         visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
-        (**self).scan(table, from, to, direction, visit)
+        (**self).scan(range, visit)
     }
 }
 

@@ -57,10 +57,7 @@ pub(crate) fn register(user: &str, device: &str) -> Envelope {
 }
 
 pub(crate) fn room_ref(room: &str) -> Option<log::RoomRef> {
-    let by = match room.starts_with('#') {
-        true => room_ref::By::Alias(room.into()),
-        false => room_ref::By::RoomId(room.into()),
-    };
+    let by = if room.starts_with('#') { room_ref::By::Alias(room.into()) } else { room_ref::By::RoomId(room.into()) };
     Some(log::RoomRef { by: Some(by) })
 }
 

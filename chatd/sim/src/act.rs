@@ -5,13 +5,6 @@ use crate::replica::PodHandle;
 use crate::world::net::HostId;
 use futures::future::BoxFuture;
 
-/// Number of machines that run pods in a new cluster, from machine 0 on.
-pub const PODS: usize = 3;
-/// Machine of a spare pod, which has no place in the cluster at first.
-pub const SPARE: HostId = 3;
-/// Machine on which all clients run.
-pub const CLIENTS: HostId = 4;
-
 /// Request of a client, carried out on the pod that it reaches.
 pub type PodCall = Box<dyn FnOnce(PodHandle) -> BoxFuture<'static, ()> + Send>;
 

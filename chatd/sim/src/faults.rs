@@ -1,6 +1,6 @@
 //! Fault plan: what goes wrong, when and for how long, all of it drawn from the seed.
 
-use crate::act::{PODS, SPARE};
+use crate::layout::{PODS, SPARE};
 use crate::rng::Rng;
 use crate::world::SimTime;
 use crate::world::net::{HostId, NetworkConditions};

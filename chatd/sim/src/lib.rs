@@ -5,9 +5,9 @@
 //! they must have seen.
 //!
 //! Beside these models stands the simulation of whole clusters: [`world`] provides time, machines and network,
-//! [`replica`] runs one pod of production code, `workload` and [`faults`] act on the pods, [`invariants`] check what
-//! must hold, [`simulation`] runs one seed and [`driver`] many, and [`story`] plays one that is written down. See
-//! `docs/simulation.md`.
+//! [`layout`] names the machines, [`replica`] is one pod of production code, which `boot` starts, `workload` and
+//! [`faults`] act on the pods, [`invariants`] check what must hold, [`simulation`] runs one seed and [`driver`] many,
+//! and [`story`] plays one that is written down. See `docs/simulation.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,11 +17,13 @@
 )]
 
 pub mod act;
+mod boot;
 pub mod client;
 pub mod driver;
 pub mod faults;
 pub mod history;
 pub mod invariants;
+pub mod layout;
 pub mod mutation;
 pub mod oracle;
 pub mod plan;

@@ -3,7 +3,7 @@
 
 use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::proto::store;
-use quorate_core::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
+use quorate_core::table::{self, ScanControl, ScanRange, Table, TableRead, key};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct BareEvent {
 #[must_use]
 pub fn read_events(rows: &dyn TableRead) -> Vec<BareEvent> {
     let mut out = Vec::new();
-    rows.scan(Table::Timeline, &[], &[], ScanDirection::Forward, &mut |(key, value)| {
+    rows.scan(&ScanRange::all(Table::Timeline), &mut |(key, value)| {
         let room = key::leading_room(key).unwrap();
         out.push(BareEvent {
             at: key::trailing_position(key).unwrap(),

@@ -246,9 +246,10 @@ fn random_room(rng: &mut Rng) -> ScriptAction {
         preset: *rng.pick(&[0, 1, 1, 2]),
         invite: (0..rng.below(2)).map(|_| rng.below(USERS.len())).collect(),
         alias: rng.percent(30).then(|| rng.below(2)),
-        state: match rng.percent(50) {
-            true => vec![("m.room.history_visibility".into(), random_visibility(rng))],
-            false => vec![],
+        state: if rng.percent(50) {
+            vec![("m.room.history_visibility".into(), random_visibility(rng))]
+        } else {
+            vec![]
         },
         levels: rng.percent(20).then(|| "{\"users_default\":50}".into()),
     }

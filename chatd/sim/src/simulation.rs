@@ -11,10 +11,11 @@ mod verdict;
 
 pub use stage::{PlayedStory, play_story};
 
-use crate::act::{CLIENTS, SPARE, SimAction};
+use crate::act::SimAction;
 use crate::faults::{self, LAST_WORK, MS, PlannedFault};
 use crate::history::SharedHistory;
 use crate::invariants::{CheckResult, InvariantChecker, PropertyViolation, fail_check};
+use crate::layout::{CLIENTS, SPARE};
 use crate::mutation::Mutation;
 use crate::rng::Rng;
 use crate::workload::{self, ClientContext};

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod auth;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
 mod gate;
 mod reads;

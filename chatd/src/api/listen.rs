@@ -14,6 +14,7 @@ mod body;
 pub(crate) mod bounds;
 mod budget;
 mod connection;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
 mod patrol;
 pub(crate) mod places;

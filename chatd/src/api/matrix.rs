@@ -5,17 +5,20 @@
 //! [`event`].
 
 mod account;
+mod context;
 mod discovery;
 mod endpoint;
 mod error;
 mod event;
 mod fresh;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
 mod gate;
 mod membership;
 mod profile;
 mod room;
 mod session;
+mod shared_sync;
 mod state;
 mod status;
 mod streamed;
@@ -27,7 +30,6 @@ pub(crate) use gate::serve_matrix;
 
 use crate::api::admin::AdminApi;
 use crate::api::admin::page;
-use crate::caller::CallerAddress;
 use crate::metrics::ChatMetrics;
 use crate::service::ChatService;
 use axum::Router;
@@ -35,37 +37,17 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use std::net::IpAddr;
-use std::sync::Arc;
-
-/// Context that every handler gets.
-#[derive(Clone)]
-pub struct MatrixContext {
-    /// Service that the handlers call.
-    pub(crate) service: ChatService,
-    /// Metrics, by which requests are counted and timed per endpoint.
-    pub(crate) metrics: ChatMetrics,
-    /// Admin API, for what administrators may see of the cluster.
-    pub(crate) admin: AdminApi,
-    /// Freshness of this request's reads.
-    pub(crate) freshest: fresh::AnswerFreshness,
-    /// Address of the request's caller, as limits count it.
-    pub(crate) caller: IpAddr,
-    /// State that long polls have in common.
-    shared: Arc<sync::SharedSync>,
-}
+use context::MatrixContext;
 
 /// Returns the router with all endpoints of the Matrix API.
 pub fn matrix_router(service: ChatService, metrics: ChatMetrics, admin: AdminApi) -> Router {
-    let (caller, freshest) = (CallerAddress::UNKNOWN.0, fresh::AnswerFreshness::default());
-    let door = MatrixContext { service, metrics, admin, freshest, caller, shared: Arc::default() };
     all_routes()
         .into_router()
         .route(page::PATH, get(status::get_cluster_status))
         .fallback(|| async { error::MatrixError::unrecognized().into_response() })
         .method_not_allowed_fallback(|| async { error::MatrixError::wrong_method().into_response() })
         .layer(middleware::from_fn(add_cors_headers))
-        .with_state(door)
+        .with_state(MatrixContext::new(service, metrics, admin))
 }
 
 /// An endpoint of the Matrix API, for tables of all of them.

@@ -3,8 +3,7 @@
 use super::catalogue::Instruments;
 use super::{ChatMetrics, GaugeGuard};
 use crate::raft::log::{BatchReport, LogObserver};
-use crate::raft::machine::{AppliedBatch, MachineObserver};
-use crate::raft::observe::{PeerObserver, RaftObserver, VoteKind};
+use crate::raft::observe::{AppliedBatch, MachineObserver, PeerObserver, RaftObserver, VoteKind};
 use crate::raft::propose::{ProposeObserver, ProposeResult};
 use crate::tls::{HandshakeEnd, HandshakeObserver};
 use quorate_meter::{Histogram, IntCounter, IntCounterVec};

@@ -2,8 +2,7 @@
 
 use super::delivery::{SyncAnswer, SyncSource};
 use super::*;
-use crate::raft::machine::MachineObserver as _;
-use crate::raft::observe::{RaftObserver as _, VoteKind};
+use crate::raft::observe::{MachineObserver as _, RaftObserver as _, VoteKind};
 use crate::raft::propose::{ProposeObserver as _, ProposeResult};
 use crate::service::RequestRefusal;
 use crate::tls::{HandshakeEnd, HandshakeObserver as _};

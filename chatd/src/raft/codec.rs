@@ -1,6 +1,7 @@
 //! Conversions between openraft's types and the bytes of `quorate.log.v1`, used on disk and in requests. openraft's
 //! serde support is not used, so that its changes do not change our formats.
 
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
 
 use super::types::{EncodedBatch, LeaderId, LogEntry, LogId, MembershipConfig, NodeAddresses};

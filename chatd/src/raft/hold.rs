@@ -45,6 +45,7 @@ impl LogHolds {
 
     fn hold_at(&self, node_id: u64, index: u64, now: Instant) {
         let mut held = self.lock();
+        // The first try counts, so that a member which never completes one is not waited for longer than `LONGEST`.
         let again = held.get(&node_id).filter(|held| held.index == index).map(|held| held.since);
         held.insert(node_id, LogHold { index, since: again.unwrap_or(now), released: None });
     }

@@ -106,6 +106,7 @@ impl NodeIdentity {
         }
         // If two clusters call at once, the store accepts the first id and refuses the second.
         self.store.set_cluster_id(cluster_id).await.map_err(AdoptError::Store)?;
+        // After the store: from here on, requests are answered without asking it.
         *self.cluster_id.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::from(cluster_id));
         tracing::info!(cluster_id, node_id = self.node_id, "this node has joined a cluster");
         Ok(())

@@ -5,6 +5,8 @@ use super::{
     types::NodeAddresses,
 };
 use openraft::{ServerState, async_runtime::watch::WatchReceiver as _};
+#[cfg(test)]
+use openraft::{async_runtime::watch::WatchSender as _, type_config::TypeConfigExt as _};
 use std::collections::BTreeSet;
 
 /// A watch on openraft's view of leadership. Each clone waits independently.
@@ -19,6 +21,16 @@ impl Leadership {
     #[must_use]
     pub fn of(node_id: u64, consensus: &ConsensusRef) -> Self {
         Self { node_id, watch: consensus.leadership() }
+    }
+
+    /// Returns a view that knows no leader, and a function after whose call it is as this one was.
+    #[cfg(test)]
+    pub(super) fn without_leader(&self) -> (Self, impl FnOnce() + use<>) {
+        let known = self.watch.borrow_watched().clone();
+        let mut unknown = known.clone();
+        unknown.current_leader = None;
+        let (sender, watch) = super::types::TypeConfig::watch_channel(unknown);
+        (Self { node_id: self.node_id, watch }, move || sender.send(known).expect("watched"))
     }
 
     /// Returns the leader that this node last voted for or heard; it may have lost its quorum since.

@@ -64,6 +64,7 @@ mod cache;
 pub mod disk;
 pub mod error;
 pub mod format;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
 mod index;
 pub mod observe;
@@ -72,6 +73,7 @@ mod reader;
 mod recovery;
 mod segment;
 mod shared;
+#[cfg(any(test, feature = "testing"))]
 pub mod sim_disk;
 mod slow;
 mod store;
@@ -84,7 +86,7 @@ pub use disk::{FsDisk, LogDisk, LogFile};
 pub use error::LogError;
 pub use index::LogExtent;
 pub use observe::{BatchReport, LogObserver};
-pub use options::{LogOptions, ThreadingModel};
+pub use options::LogOptions;
 pub use reader::LogReader;
 pub use recovery::{RecoveryReport, TornTail};
 pub use store::{LogStore, StoredIdentity};

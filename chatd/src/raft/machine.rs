@@ -4,21 +4,20 @@
 //! Entries are applied on a dedicated thread ([`worker`]), so that neither a slow disk nor a long batch holds up the
 //! async runtime, on which heartbeats run.
 
-mod observe;
+mod install;
 mod start;
 mod worker;
 
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use observe::{AppliedBatch, MachineObserver};
 pub use start::{StartFacts, StartRefused, start_check};
 
-pub use crate::raft::log::ThreadingModel;
-
 use super::codec::{CodecError, log_id_from_pb, membership_from_pb};
-use super::snapshot::{SnapshotBuilder, SnapshotData, SnapshotError, SnapshotShelf};
-use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use super::observe::MachineObserver;
+use super::snapshot::{RaftSnapshot, SnapshotBuilder, SnapshotData, SnapshotError, SnapshotShelf};
+use super::threading::{ThreadingModel, off_the_runtime};
+use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig, payload_bytes};
 use crate::failpoint::{FailPoint, pass_point};
 use crate::feed::ChangeFeed;
 use crate::store::{self, AppliedState, FatalSignal, HotRows, StateStore, StoreError};
@@ -31,9 +30,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use worker::{ApplyWorker, CommitReceiver};
-
-/// Snapshot as openraft passes it around.
-pub type RaftSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 /// Error that stops the machine. Each one ends this process: the state may no longer be used, and openraft stops as
 /// well.
@@ -199,17 +195,6 @@ impl<S: StateStore> StateMachine<S> {
     }
 }
 
-/// Runs work that blocks on the disk where it does not hold up anything else.
-pub(super) async fn off_the_runtime<T: Send + 'static>(
-    drive: ThreadingModel,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    match drive {
-        ThreadingModel::Threads => tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Worker),
-        ThreadingModel::Task => Ok(work()),
-    }
-}
-
 /// Returns the position of the end of the last applied entry.
 fn applied_position(store: &impl StateStore) -> Result<Position, StoreError> {
     let index = store.applied().index().unwrap_or(0);
@@ -241,7 +226,7 @@ where
         match entries.next().await.transpose()? {
             None => break,
             Some(entry) => {
-                bytes += observe::payload_bytes(&entry.0);
+                bytes += payload_bytes(&entry.0);
                 batch.push(entry);
             }
         }

@@ -6,6 +6,7 @@
 mod address;
 mod append;
 pub(crate) mod convert;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
 pub(crate) mod lanes;
 pub mod snapshot;
@@ -18,7 +19,7 @@ use super::{
     clock::{ClockSource, Timekeeper},
     hold::LogHolds,
     identity::NodeIdentity,
-    observe::{PeerObserver, RaftObserver},
+    observe::{PeerObserver, RaftObserver, VoteKind},
     propose::NoObserver,
     types::{NodeAddresses, TypeConfig, Vote},
     volume::VolumeReport,
@@ -208,6 +209,24 @@ impl<T: SendSnapshot> NetworkClient<T> {
         Err(status_error(&status))
     }
 
+    /// Asks the peer for its vote, or whether it would vote.
+    async fn ask_for_vote(
+        &self,
+        kind: VoteKind,
+        request: &VoteRequest<TypeConfig>,
+        limit: Duration,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        let message = convert::vote_request_to_pb(self.target(), request);
+        let call = move |mut client: lanes::PeerClient| async move {
+            match kind {
+                VoteKind::Vote => client.vote(message).await,
+                VoteKind::PreVote => client.pre_vote(message).await,
+            }
+        };
+        let answer = self.call(RPCTypes::Vote, limit, call).await?;
+        convert::vote_response_from_pb(&answer).map_err(|error| network_error(&error.to_string()))
+    }
+
     fn target(&self) -> quorate_wire::raft::v1::Target {
         self.identity.target(self.peer.node_id())
     }
@@ -251,11 +270,7 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for NetworkClient<T> {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        let message = convert::vote_request_to_pb(self.target(), &request);
-        let answer = self
-            .call(RPCTypes::Vote, option.hard_ttl(), |mut client| async move { client.vote(message).await })
-            .await?;
-        convert::vote_response_from_pb(&answer).map_err(|error| network_error(&error.to_string()))
+        self.ask_for_vote(VoteKind::Vote, &request, option.hard_ttl()).await
     }
 
     async fn pre_vote(
@@ -263,11 +278,7 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for NetworkClient<T> {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        let message = convert::vote_request_to_pb(self.target(), &request);
-        let answer = self
-            .call(RPCTypes::Vote, option.hard_ttl(), |mut client| async move { client.pre_vote(message).await })
-            .await?;
-        convert::vote_response_from_pb(&answer).map_err(|error| network_error(&error.to_string()))
+        self.ask_for_vote(VoteKind::PreVote, &request, option.hard_ttl()).await
     }
 
     async fn transfer_leader(

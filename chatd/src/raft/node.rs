@@ -265,6 +265,7 @@ impl NodeHandle {
     /// If the log could not be closed in order; the next start then reads its tail more carefully.
     pub async fn stop(&self, limit: Duration) -> io::Result<()> {
         let stopping = async {
+            // In this order: the tasks use Raft, and Raft writes to the log until it has stopped.
             self.proposer.close();
             self.stop.cancel();
             self.tasks.close();
@@ -334,4 +335,4 @@ impl<S: StateStore> AcceptedLookup for StoreFacts<S> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

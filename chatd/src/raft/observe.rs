@@ -1,4 +1,5 @@
-//! Hooks through which the metrics observe Raft: elections, votes, appends to members, snapshot transfers.
+//! Hooks through which the metrics observe Raft: elections, votes, appends to members, snapshots and their transfers,
+//! and the state machine.
 
 use super::leadership::Leadership;
 use super::propose::{NoObserver, ProposeObserver};
@@ -47,6 +48,35 @@ pub trait PeerObserver: Send + Sync + 'static {
     fn snapshot_ended(&self) {}
 }
 
+/// One commit of the apply thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppliedBatch {
+    /// Number of log entries.
+    pub entries: usize,
+    /// Number of commands in the entries.
+    pub commands: usize,
+    /// Encoded size of the commands, in bytes.
+    pub bytes: usize,
+    /// Index of the last entry.
+    pub last_index: u64,
+    /// Time from decoding the first entry to the end of the commit.
+    pub elapsed: Duration,
+}
+
+/// Observer of the state machine and its snapshots, called on the thread that does the work: it must not block. `()`
+/// ignores everything.
+pub trait MachineObserver: Send + Sync + 'static {
+    /// Reports a batch that was committed and answered.
+    fn applied(&self, _batch: &AppliedBatch) {}
+    /// Reports a snapshot that was built.
+    fn snapshot_built(&self, _elapsed: Duration, _bytes: u64) {}
+    /// Reports that a snapshot could not be built; the previous one stays in use.
+    fn snapshot_failed(&self) {}
+    /// Reports that a received snapshot became the state.
+    fn snapshot_installed(&self) {}
+}
+
+impl MachineObserver for () {}
 impl RaftObserver for NoObserver {}
 impl PeerObserver for NoObserver {}
 

@@ -86,6 +86,24 @@ impl PeerDoor {
         Ok(())
     }
 
+    /// Answers a candidate, and reports the answer to the observer.
+    async fn answer_candidate(
+        &self,
+        kind: VoteKind,
+        request: Request<pb::VoteRequest>,
+    ) -> Result<Response<pb::VoteResponse>, Status> {
+        let (from, request) = (remote_ip(&request), request.into_inner());
+        self.member(request.target.as_ref(), from).await?;
+        let request = convert::vote_request_from_pb(&request).map_err(|error| malformed_status(&error))?;
+        let answer = match kind {
+            VoteKind::Vote => self.consensus.vote(request),
+            VoteKind::PreVote => self.consensus.pre_vote(request),
+        };
+        let answer = answer.await.map_err(|error| stopped_status(&error))?;
+        self.observer.voted(kind, answer.vote_granted);
+        Ok(Response::new(convert::vote_response_to_pb(&answer)))
+    }
+
     fn seen(&self, from: u64, ip: Option<IpAddr>) {
         if let Some(ip) = ip.filter(|_| from != 0) {
             self.peers.seen(from, ip);
@@ -115,21 +133,11 @@ impl Raft for PeerDoor {
     type ForwardStream = BoxStream<'static, Result<pb::ForwardResponse, Status>>;
 
     async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
-        let (from, request) = (remote_ip(&request), request.into_inner());
-        self.member(request.target.as_ref(), from).await?;
-        let request = convert::vote_request_from_pb(&request).map_err(|error| malformed_status(&error))?;
-        let answer = self.consensus.vote(request).await.map_err(|error| stopped_status(&error))?;
-        self.observer.voted(VoteKind::Vote, answer.vote_granted);
-        Ok(Response::new(convert::vote_response_to_pb(&answer)))
+        self.answer_candidate(VoteKind::Vote, request).await
     }
 
     async fn pre_vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
-        let (from, request) = (remote_ip(&request), request.into_inner());
-        self.member(request.target.as_ref(), from).await?;
-        let request = convert::vote_request_from_pb(&request).map_err(|error| malformed_status(&error))?;
-        let answer = self.consensus.pre_vote(request).await.map_err(|error| stopped_status(&error))?;
-        self.observer.voted(VoteKind::PreVote, answer.vote_granted);
-        Ok(Response::new(convert::vote_response_to_pb(&answer)))
+        self.answer_candidate(VoteKind::PreVote, request).await
     }
 
     async fn append(

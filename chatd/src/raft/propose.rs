@@ -177,6 +177,7 @@ impl Proposer {
                 self.inner.until_changed(&mut leadership, None).await;
                 continue;
             };
+            // Until the attempt is back: if the deadline passes meanwhile, the command may be in the log.
             doubt.pending = true;
             let attempt = match self.inner.submit_to(leader, &envelope, trace) {
                 Ok(attempt) => attempt.await,
@@ -366,6 +367,7 @@ impl ProposerCore {
         if let Some(waiting) = waiting {
             waiting.answered(attempt.label());
         }
+        // A bucket pays for new entries in the log: not for repeats, nor for what surely was not appended.
         let counts = match &attempt {
             ProposeAttempt::Applied(outcome) => !outcome.duplicate,
             ProposeAttempt::Unknown(_) => true,
@@ -379,6 +381,7 @@ impl ProposerCore {
 
     /// Checks that the volumes have space for the command, and its user a token.
     fn admit(&self, envelope: &Envelope) -> Result<AdmittedCommand, ProposeError> {
+        // Space first, so that a command refused for lack of it takes no token.
         let class = self.class_with_space(envelope)?;
         Ok(AdmittedCommand { class, took_token: self.take_token(envelope)? })
     }

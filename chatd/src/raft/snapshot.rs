@@ -12,6 +12,7 @@
 
 mod build;
 mod files;
+#[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
 mod incoming;
 mod manifest;
@@ -32,7 +33,11 @@ pub use shelf::{SnapshotData, SnapshotShelf};
 pub(crate) use manifest::VERSION as FORMAT_VERSION;
 
 use crate::raft::codec::CodecError;
+use crate::raft::types::TypeConfig;
 use crate::store::StoreError;
+
+/// Snapshot as openraft passes it around.
+pub type RaftSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 /// Error of building, keeping, sending or receiving a snapshot.
 #[derive(Debug, thiserror::Error)]

@@ -88,6 +88,15 @@ pub type CommittedLeaderId = openraft::type_config::alias::CommittedLeaderIdOf<T
 pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
 /// Vote of a node, with `committed` set once a majority granted it.
 pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
+
+/// Returns the encoded size of an entry's commands, in bytes.
+pub(crate) fn payload_bytes(entry: &LogEntry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(batch) => batch.bytes.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
+}
+
 /// Returns the trace of an entry, if it is sampled.
 pub(crate) fn trace_of(entry: &LogEntry) -> Option<&Arc<EntryTrace>> {
     match &entry.payload {

@@ -140,13 +140,12 @@ impl GuessCounts {
         }
         let pair = TooManyGuesses { count: "pair", wait: self.pairs.wait(&(address, localpart), now) };
         let known_place = self.places.contains(localpart, *address, now);
-        let (counted, limits) = match known_place {
-            true => (CountedAs::KnownPlace, vec![pair]),
-            false => {
-                let address = TooManyGuesses { count: "address", wait: self.addresses.wait(address, now) };
-                let account = TooManyGuesses { count: "account", wait: self.accounts.wait(localpart, now) };
-                (CountedAs::Stranger, vec![pair, address, account])
-            }
+        let (counted, limits) = if known_place {
+            (CountedAs::KnownPlace, vec![pair])
+        } else {
+            let address = TooManyGuesses { count: "address", wait: self.addresses.wait(address, now) };
+            let account = TooManyGuesses { count: "account", wait: self.accounts.wait(localpart, now) };
+            (CountedAs::Stranger, vec![pair, address, account])
         };
         match limits.into_iter().max_by_key(|limit| limit.wait).filter(|limit| !limit.wait.is_zero()) {
             Some(limit) => Err(limit),

@@ -41,10 +41,7 @@ impl SessionWatch {
     /// account.
     pub fn check(&mut self) -> Result<(), RequestRefusal> {
         let marked = self.touched.take();
-        match marked || Instant::now() >= self.due {
-            true => self.look_up(),
-            false => Ok(()),
-        }
+        if marked || Instant::now() >= self.due { self.look_up() } else { Ok(()) }
     }
 
     /// Waits until the session ends and returns the refusal that says why. The future may be dropped while it waits.

@@ -4,7 +4,7 @@
 //! each of them up in the engine's memtables and files cost more than everything else that applying does.
 
 use bytes::Bytes;
-use quorate_core::table::{ChangeSet, ReadError, RowRef, ScanControl, ScanDirection, Table, TableRead};
+use quorate_core::table::{ChangeSet, ReadError, RowRef, ScanControl, ScanRange, Table, TableRead};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -114,13 +114,10 @@ impl<R: TableRead> TableRead for CachedView<'_, R> {
 
     fn scan(
         &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        direction: ScanDirection,
+        range: &ScanRange<'_>,
         visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
-        self.base.scan(table, from, to, direction, visit)
+        self.base.scan(range, visit)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 use bytes::Bytes;
 use quorate_core::proto::log;
 use quorate_core::table::{
-    ChangeSet, MemTable, ReadError, RowRef, ScanControl, ScanDirection, Table, TableRead, TableWrite,
+    ChangeSet, MemTable, ReadError, RowRef, ScanControl, ScanRange, Table, TableRead, TableWrite,
 };
 use std::fs;
 use std::path::Path;
@@ -38,13 +38,10 @@ impl TableRead for MemView {
 
     fn scan(
         &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        direction: ScanDirection,
+        range: &ScanRange<'_>,
         visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
-        self.0.scan(table, from, to, direction, visit)
+        self.0.scan(range, visit)
     }
 }
 

@@ -118,11 +118,13 @@ impl StateStore for RocksStore {
         let dir = self.core.layout.prepare_next(checkpoint)?;
         let next = Arc::new(LiveDatabase::open(&dir, &self.core.engine, live::OpenMode::Existing)?);
         pass_point(FailPoint::NextStateOpened);
+        // Only once it could be opened: if the checkpoint is damaged, the old state stays in use.
         self.core.layout.make_current(&dir)?;
         pass_point(FailPoint::NextStateCurrent);
         let mut live = self.core.live.write().unwrap_or_else(PoisonError::into_inner);
         let previous = std::mem::replace(&mut *live, next);
         drop(live);
+        // After the exchange, as this ends its compactions and marks its files for removal.
         previous.retire();
         Ok(())
     }

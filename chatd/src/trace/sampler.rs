@@ -106,10 +106,14 @@ impl CallBudget {
 
     fn spend_in(&self, interval: u32) -> bool {
         let interval = u64::from(interval);
-        let next = |last: u64| match last >> 32 == interval {
-            true if last as u32 >= self.bound.calls => None,
-            true => Some(last + 1),
-            false => Some(interval << 32 | 1),
+        let next = |last: u64| {
+            if last >> 32 != interval {
+                Some(interval << 32 | 1)
+            } else if last as u32 >= self.bound.calls {
+                None
+            } else {
+                Some(last + 1)
+            }
         };
         self.spent.fetch_update(Relaxed, Relaxed, next).is_ok()
     }

@@ -3,7 +3,7 @@
 use super::command::{self, CommandMark, CommandSpan};
 use super::delivery::DeliveryTraces;
 use super::entry::EntryTrace;
-use super::{SpanMark, append, apply, current_span, door, entry, export};
+use super::{SpanMark, append, apply, current_span, door, export, packing};
 use crate::config::Ratio;
 use crate::service::{RefusalCode, RequestRefusal};
 use http::{HeaderMap, HeaderValue};
@@ -71,7 +71,7 @@ fn name(span: &SpanData) -> (TraceId, SpanId) {
 #[test]
 fn commands_of_one_entry_share_its_span_and_are_linked_with_it() {
     let (first, second) = (begin(1), begin(2));
-    let packed = entry::begin_entry(&[first.1, second.1], 5).unwrap();
+    let packed = packing::begin_entry(&[first.1, second.1], 5).unwrap();
     let trace = packed.trace().clone();
     packed.applied(Some(7));
     first.0.answered("applied");
@@ -90,7 +90,7 @@ fn what_is_not_sampled_has_nothing() {
     LazyLock::force(&KEPT);
     let (waiting, queued) = command::begin_command(None);
     assert!(waiting.is_none() && queued.is_none() && current_span().is_none());
-    assert!(entry::begin_entry(&[], 5).is_none());
+    assert!(packing::begin_entry(&[], 5).is_none());
     assert!(append::trace_append(std::iter::empty()).is_none());
 }
 
@@ -111,7 +111,7 @@ fn a_write_is_within_its_append_and_entries_of_one_write_are_linked() {
 #[test]
 fn a_reply_begins_when_the_entry_is_applied_and_only_some_readers_have_spans() {
     let (waiting, queued) = begin(5);
-    let packed = entry::begin_entry(&[queued], 1).unwrap();
+    let packed = packing::begin_entry(&[queued], 1).unwrap();
     let (deliveries, began) = (DeliveryTraces::default(), Instant::now());
     let applying = apply::ApplyTrace::of(std::iter::once((9, packed.trace())));
     let committed = Instant::now();

@@ -2,7 +2,7 @@
 //! table in `access.txt`.
 //!
 //! The endpoints come from the router and from the descriptors, so a new one that nobody thought of fails here. To
-//! rewrite the table after an intended change, run `QUORATE_WRITE_ACCESS=1 cargo test -p quorate-chatd --test it
+//! rewrite the table after an intended change, run `QUORATE_WRITE_ACCESS=1 cargo test --release --workspace --test it
 //! access`, and read the difference.
 
 mod grpc;

@@ -9,7 +9,7 @@ use crate::support::eventually;
 use quorate_chatd::raft::snapshot::SnapshotShelf;
 use quorate_chatd::store::{FatalSignal, RocksSettings, RocksStore, StateStore as _};
 use quorate_core::invariant::{check_all, state_digest};
-use quorate_core::table::{ScanControl, ScanDirection, Table, TableRead as _};
+use quorate_core::table::{ScanControl, ScanRange, Table, TableRead as _};
 use quorate_wire::admin::v1 as admin;
 use quorate_wire::chat::v1::create_room_request::Preset;
 use quorate_wire::chat::v1::*;
@@ -62,7 +62,7 @@ fn rows_of(data: &Path) -> String {
     let mut out = String::new();
     for table in Table::ALL {
         let mut rows = 0;
-        view.scan(table, &[], &[], ScanDirection::Forward, &mut |_| {
+        view.scan(&ScanRange::all(table), &mut |_| {
             rows += 1;
             Ok(ScanControl::More)
         })

@@ -10,6 +10,7 @@ use crate::table::{self, Table, key};
 
 /// Creates an account. A repeated password hash means a repeated request, because its salt is random.
 pub(super) fn apply_register(context: &mut ApplyContext<'_>, command: &log::Register) -> ApplyResult<CommandAnswer> {
+    // `user_localpart` also accepts a full user id, which is not a user name.
     let localpart =
         id::user_localpart(&command.localpart, context.server_name).filter(|local| *local == command.localpart);
     let Some(localpart) = localpart else {

@@ -7,7 +7,7 @@ use crate::proto::log::{self, Reason};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
-use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
+use crate::table::{self, ScanControl, ScanRange, Table, TableRead, key};
 
 /// Maximum size of the content in bytes, the same as for an event.
 const MAX_BYTES: usize = 65_536;
@@ -21,10 +21,7 @@ pub(super) fn apply_put_account_data(
         return refuse(Reason::TooLarge, format!("account data must have at most {MAX_BYTES} bytes"));
     }
     append::check_object(&command.content)?;
-    let room = match command.room_id.is_empty() {
-        true => RoomNumber(0),
-        false => room_of(context, command)?,
-    };
+    let room = if command.room_id.is_empty() { RoomNumber(0) } else { room_of(context, command)? };
     enforce_limits(context, room, command)?;
     let row = store::AccountData { content: command.content.clone(), position: table::position_field(context.first) };
     context.rows.put(
@@ -41,9 +38,10 @@ pub(super) fn apply_put_account_data(
 fn room_of(context: &ApplyContext<'_>, command: &log::PutAccountData) -> ApplyResult<RoomNumber> {
     let room = context.room_by_id(&command.room_id)?;
     let known = rows::membership_row(&context.rows, room.number, context.user)?.kind() != Kind::Unspecified;
-    match known || !is_limited(command) {
-        true => Ok(room.number),
-        false => refuse(Reason::NotMember, "you are not in this room; join it first"),
+    if known || !is_limited(command) {
+        Ok(room.number)
+    } else {
+        refuse(Reason::NotMember, "you are not in this room; join it first")
     }
 }
 
@@ -73,9 +71,10 @@ fn enforce_limits(context: &mut ApplyContext<'_>, room: RoomNumber, command: &lo
     }
     let limit = |limit: u64| if limit == 0 { u64::MAX } else { limit };
     let limits = DataUsage { entries: limit(command.max_entries.into()), bytes: limit(command.max_bytes) };
-    let (counted, now) = match account.account_data_counted {
-        true => (true, DataUsage { entries: account.account_data_entries, bytes: account.account_data_bytes }),
-        false => count_all(context, limits)?,
+    let (counted, now) = if account.account_data_counted {
+        (true, DataUsage { entries: account.account_data_entries, bytes: account.account_data_bytes })
+    } else {
+        count_all(context, limits)?
     };
     let key = key::account_data(context.user, room, &command.r#type);
     let old = table::fetch_row::<store::AccountData>(&context.rows, Table::AccountData, &key)?;
@@ -110,10 +109,7 @@ fn enforce_limits(context: &mut ApplyContext<'_>, room: RoomNumber, command: &lo
 fn count_all(context: &ApplyContext<'_>, limits: DataUsage) -> ApplyResult<(bool, DataUsage)> {
     let from = key::devices_of(context.user);
     let (mut all, mut amount) = (true, DataUsage::default());
-    context.rows.scan(Table::AccountData, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(
-        key,
-        value,
-    )| {
+    context.rows.scan(&ScanRange::with_prefix(Table::AccountData, &from), &mut |(key, value)| {
         if amount.entries > limits.entries || amount.bytes > limits.bytes {
             all = false;
             return Ok(ScanControl::Stop);

@@ -5,13 +5,13 @@
 //! room), `RoomMember`. Its content is validated in one pass without being built, and parsed only if it mentions
 //! `m.relates_to`.
 
-use super::context::{ApplyContext, ApplyResult, RoomHandle, refuse};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle, refuse};
 use super::directory;
 use crate::auth::levels;
 use crate::directory::depends_on;
-use crate::id::{Position, RoomNumber};
+use crate::id::{self, Position, RoomNumber};
 use crate::json;
-use crate::proto::log::Reason;
+use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::retention;
 use crate::rows::{self, event_type};
@@ -63,9 +63,10 @@ pub(super) fn append_event(
         Some(state_key) => state_rows(context, room, &new, state_key, position)?,
         None => None,
     };
-    let (device_id, transaction_id) = match new.by_client {
-        true => (context.device_id.to_owned(), context.transaction_id.to_owned()),
-        false => Default::default(),
+    let (device_id, transaction_id) = if new.by_client {
+        (context.device_id.to_owned(), context.transaction_id.to_owned())
+    } else {
+        Default::default()
     };
     let row = store::Event {
         sender,
@@ -83,10 +84,18 @@ pub(super) fn append_event(
     let in_room = Bytes::copy_from_slice(&room.number.0.to_be_bytes());
     context.rows.put(Table::EventRoom, key::position_key(position), in_room);
     context.touched.room(room.number);
+    // After the rows of the event: whether the room is shown is read from its current state.
     if new.state_key.is_some_and(|state_key| depends_on(new.event_type, state_key)) {
         directory::update_directory(context, room)?;
     }
     Ok(position)
+}
+
+/// Returns the answer to an accepted event.
+pub(super) fn sent_answer(room: &RoomHandle, at: Position, origin_server_ts: u64) -> CommandAnswer {
+    let event_id = id::event_id(at);
+    let sent = log::EventSent { event_id, room_id: room.id.clone(), origin_server_ts };
+    CommandAnswer::New(outcome::Kind::EventSent(sent), Some(at))
 }
 
 /// Writes the row of an event, new or changed.
@@ -102,6 +111,7 @@ fn state_rows(
     state_key: &str,
     position: Position,
 ) -> ApplyResult<Option<Position>> {
+    // Read before the new version is written, which would be found instead.
     let replaces = rows::state_version(&context.rows, room.number, new.event_type, state_key, position)?;
     if new.event_type == event_type::POWER_LEVELS && state_key.is_empty() {
         let levels = levels::parse_levels(&json::stored_object(&new.content), context.server_name)?;
@@ -146,14 +156,16 @@ pub(super) fn check_object(content: &[u8]) -> ApplyResult<()> {
 
 /// Checks the size of the event as clients receive it, with its content as it was sent.
 fn check_size(sender: &str, room: &RoomHandle, new: &NewEvent<'_>) -> ApplyResult<()> {
+    // `$`, and the 18 bytes of an id in base64url.
     const EVENT_ID_BYTES: usize = 25;
     const FRAME: &str = r#"{"content":,"event_id":"","origin_server_ts":1234567890123,"room_id":,"sender":,"type":}"#;
     const STATE_KEY: &str = r#","state_key":"#;
     let state_key = new.state_key.map_or(0, |state_key| STATE_KEY.len() + json::string_len(state_key));
     let names = json::string_len(&room.id) + json::string_len(sender) + json::string_len(new.event_type);
     let size = FRAME.len() + EVENT_ID_BYTES + names + state_key + new.content.len();
-    match size <= MAX_EVENT_BYTES {
-        true => Ok(()),
-        false => refuse(Reason::TooLarge, format!("the event has {size} bytes; at most {MAX_EVENT_BYTES} are allowed")),
+    if size <= MAX_EVENT_BYTES {
+        Ok(())
+    } else {
+        refuse(Reason::TooLarge, format!("the event has {size} bytes; at most {MAX_EVENT_BYTES} are allowed"))
     }
 }

@@ -26,6 +26,7 @@ pub(super) fn apply_bootstrap(context: &mut ApplyContext<'_>, command: &log::Boo
     let cluster = context.cluster_mut();
     cluster.cluster_id.clone_from(&command.cluster_id);
     cluster.server_name.clone_from(&command.server_name);
+    // In the keys of account data, 0 stands for no room.
     cluster.next_room = 1;
     Ok(CommandAnswer::done())
 }

@@ -1,11 +1,9 @@
 //! Context of one command: the rows, its position in the log, and its caller.
 
-use super::ChangeHints;
-use super::sequence::SequenceTurn;
-use super::time::EntryStamp;
+use super::hints::ChangeHints;
 use crate::auth::AuthDenial;
 use crate::id::{self, ORDINALS_PER_COMMAND, Position, RoomNumber};
-use crate::proto::log::{self, Reason, Rejected, outcome};
+use crate::proto::log::{self, Reason, Rejected, TimeTrust, outcome};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
@@ -140,6 +138,25 @@ impl RoomHandle {
     }
 }
 
+/// Time with which the leader stamped an entry, and its trust in that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EntryStamp {
+    pub(super) time_ms: u64,
+    pub(super) trust: TimeTrust,
+}
+
+impl EntryStamp {
+    pub(super) fn of(batch: &log::Batch) -> Self {
+        Self { time_ms: batch.time_ms, trust: batch.time_trust() }
+    }
+}
+
+/// Turn of a command: the changes that pass the turn on to the next command, whatever becomes of this one.
+pub(super) struct SequenceTurn {
+    pub(super) row: (Vec<u8>, store::Sequence),
+    pub(super) replaces: Option<Vec<u8>>,
+}
+
 /// State of one command while it is applied.
 pub(super) struct ApplyContext<'a> {
     pub(super) rows: &'a mut dyn TableWrite,
@@ -212,6 +229,7 @@ impl<'a> ApplyContext<'a> {
 
     /// Returns the position of the command's next event.
     pub(super) fn next_position(&mut self) -> ApplyResult<Position> {
+        // Positions beyond these belong to the next command of the entry.
         if self.events >= ORDINALS_PER_COMMAND {
             return refuse(Reason::TooLarge, "the command makes too many events: split it");
         }

@@ -3,7 +3,7 @@
 use super::append::{self, NewEvent, append_event};
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle, refuse};
 use super::member::{self, MemberChange, MemberNotes};
-use super::send;
+use super::state_change::set_state;
 use crate::id::{self, RoomNumber};
 use crate::json::{self, JsonObject};
 use crate::proto::log::create_room::Preset;
@@ -77,6 +77,7 @@ fn invited_localparts<'c>(context: &ApplyContext<'_>, user_ids: &'c [String]) ->
 
 /// Assigns a number to the room; its id is derived from the position of the create event.
 fn allocate_room(context: &mut ApplyContext<'_>, command: &log::CreateRoom) -> ApplyResult<RoomHandle> {
+    // The create event is the first event of the command, so that its position is known before it is appended.
     let created_at = context.first;
     let cluster = context.cluster_mut();
     let number = RoomNumber(cluster.next_room);
@@ -160,6 +161,7 @@ fn assign_alias(context: &mut ApplyContext<'_>, room: &mut RoomHandle, alias: &s
         return refuse(Reason::AliasExists, format!("the alias {local} is taken"));
     }
     let row = store::Alias { room: room.number.0, creator: context.user.to_owned() };
+    // Before the event that names the alias, which is refused unless the alias leads to this room.
     context.rows.put(Table::Alias, key::alias_key(local), table::encode_value(&row));
     let full = id::room_alias(local, context.server_name);
     set_text(context, room, event_type::CANONICAL_ALIAS, "alias", &full)
@@ -186,7 +188,7 @@ fn initial_state(context: &mut ApplyContext<'_>, room: &mut RoomHandle, state: &
     append::check_names(&state.r#type, Some(&state.state_key))?;
     append::check_content(&state.content)?;
     let new = NewEvent::state(&state.r#type, &state.state_key, state.content.clone());
-    send::set_state(context, room, new).map(drop)
+    set_state(context, room, new).map(drop)
 }
 
 /// Sets a state event that consists of one text, unless the text is empty.
@@ -201,7 +203,7 @@ fn set_text(
         return Ok(());
     }
     let content = json::canonical_json(&JsonObject::from_iter([(key.to_owned(), text.into())]));
-    send::set_state(context, room, NewEvent::state(event_type, "", content)).map(drop)
+    set_state(context, room, NewEvent::state(event_type, "", content)).map(drop)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::id::{self, Position};
 use crate::proto::log::command::Kind;
 use crate::proto::log::{Envelope, EventSent, Outcome, outcome};
 use crate::proto::store;
-use crate::table::{self, ReadError, ScanControl, ScanDirection, Table, TableRead, key};
+use crate::table::{self, ReadError, ScanControl, ScanRange, Table, TableRead, key};
 use bytes::Bytes;
 use prost::Message;
 
@@ -63,6 +63,7 @@ impl DedupEntry {
         }
         let event = at.filter(|at| is_own_event(context, *at) && is_sent_to(answer, room_of(kind)));
         let outcome = match event {
+            // `remembered_outcome` rebuilds this answer from the position of the event.
             Some(_) => Bytes::new(),
             None => CommandAnswer::New(answer.clone(), *at).into_outcome(context.first).encode_to_vec().into(),
         };
@@ -79,10 +80,7 @@ impl DedupEntry {
 /// Forgets the oldest outcomes with these keys, if they are a day old.
 fn forget_oldest(context: &mut ApplyContext<'_>, prefix: &[u8]) -> ApplyResult<()> {
     let (mut old, now) = (Vec::new(), context.time_ms);
-    context.rows.scan(Table::Dedup, prefix, &key::after_prefix(prefix), ScanDirection::Forward, &mut |(
-        key,
-        value,
-    )| {
+    context.rows.scan(&ScanRange::with_prefix(Table::Dedup, prefix), &mut |(key, value)| {
         let row: store::Dedup = table::decode_value(Table::Dedup, value)?;
         if old.len() == FORGOTTEN_AT_ONCE || row.time_ms.saturating_add(REMEMBERED_MS) > now {
             return Ok(ScanControl::Stop);

@@ -12,10 +12,11 @@ pub(super) fn update_directory(context: &mut ApplyContext<'_>, room: &RoomHandle
     }
     let published = directory::is_published(&context.rows, room.number, &room.row)?;
     let key = key::room_key(room.number);
-    match (published, context.rows.get(Table::PublicRoom, &key)?.is_some()) {
-        (true, false) => context.rows.put(Table::PublicRoom, key, Bytes::new()),
-        (false, true) => context.rows.delete(Table::PublicRoom, key),
-        _ => {}
+    let shown = context.rows.get(Table::PublicRoom, &key)?.is_some();
+    if published && !shown {
+        context.rows.put(Table::PublicRoom, key, Bytes::new());
+    } else if shown && !published {
+        context.rows.delete(Table::PublicRoom, key);
     }
     Ok(())
 }

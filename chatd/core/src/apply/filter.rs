@@ -4,7 +4,7 @@ use super::append;
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use crate::proto::log::{self, Reason, outcome};
 use crate::rows;
-use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
+use crate::table::{self, ScanControl, ScanRange, Table, TableRead, key};
 
 /// Maximum number of filters of an account for commands of earlier versions, which carry no limit. Clients upload the
 /// same few filters at every start, and those are found again.
@@ -61,13 +61,11 @@ enum KnownFilters {
 fn find_filter(context: &ApplyContext<'_>, filter: &[u8]) -> ApplyResult<KnownFilters> {
     let from = key::devices_of(context.user);
     let (mut found, mut others) = (None, Vec::new());
-    context.rows.scan(Table::Filter, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(
-        key,
-        value,
-    )| {
-        match value == filter {
-            true => found = key.last_chunk::<8>().map(|number| u64::from_be_bytes(*number)),
-            false => others.push(key.to_vec()),
+    context.rows.scan(&ScanRange::with_prefix(Table::Filter, &from), &mut |(key, value)| {
+        if value == filter {
+            found = key.last_chunk::<8>().map(|number| u64::from_be_bytes(*number));
+        } else {
+            others.push(key.to_vec());
         }
         Ok(if found.is_some() { ScanControl::Stop } else { ScanControl::More })
     })?;

@@ -5,12 +5,12 @@
 //! good, up to `RoomHandle.swept_to`, are not examined again.
 
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle, refuse};
-use super::{dedup, relation};
+use super::{dedup, relation, time};
 use crate::id::{Position, RoomNumber};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, ReadError, ScanControl, ScanDirection, Table, TableRead, key};
+use crate::table::{self, ReadError, ScanControl, ScanRange, Table, TableRead, key};
 
 /// Limits on the events that one command examines, and on their bytes: some milliseconds of apply.
 const MAX_EVENTS: usize = 1000;
@@ -25,6 +25,7 @@ pub(super) fn apply_purge_history(
     }
     let mut room = context.room_by_id(&command.room_id)?;
     let before = match (command.before_ms, room.row.max_lifetime_ms) {
+        // No event is older than 0, so that nothing is removed.
         (0, 0) => 0,
         (0, lifetime) => context.time_ms.saturating_sub(lifetime),
         (before, _) => before,
@@ -58,13 +59,14 @@ impl OldEvents {
         let (mut part, mut bytes) = (Self { events: Vec::new(), more: false }, 0);
         let swept_to = table::decode_position(Table::Room, &room.row.swept_to)?.unwrap_or_default();
         let mut from = key::room_position(room.number, swept_to);
+        // Just after `swept_to`, which was examined before.
         from.push(0);
         let end = key::after_prefix(&key::room_key(room.number));
-        rows.scan(Table::Timeline, &from, &end, ScanDirection::Forward, &mut |(key, value)| {
+        rows.scan(&ScanRange::between(Table::Timeline, &from, &end), &mut |(key, value)| {
             let event: store::Event = table::decode_value(Table::Timeline, value)?;
             let at = rows::position_in(Table::Timeline, key)?;
             // Times are in the order of positions, so no later event is older.
-            if super::effective_time(cluster, at, event.origin_server_ts)? >= before {
+            if time::effective_time(cluster, at, event.origin_server_ts)? >= before {
                 return Ok(ScanControl::Stop);
             }
             if part.events.len() >= MAX_EVENTS || bytes >= MAX_BYTES {

@@ -1,10 +1,9 @@
 //! Changes of membership, by a command or by an `m.room.member` event.
 
-use super::append::{self, NewEvent, append_event};
+use super::append::{self, NewEvent, append_event, sent_answer};
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, RoomHandle, refuse};
 use super::directory;
 use super::membership_quota;
-use super::send::sent_answer;
 use crate::auth::membership::{self as rules, EntryRights, MembershipFacts};
 use crate::id::{self, Position, RoomNumber};
 use crate::json::{self, JsonObject};
@@ -13,7 +12,7 @@ use crate::proto::log::{self, Reason};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{self, Table, TableRead, key};
+use crate::table::{self, Table, key};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -45,10 +44,7 @@ pub(super) fn apply_set_membership(
 ) -> ApplyResult<CommandAnswer> {
     let change = command.change();
     // Checked before the room is looked up: a fault in the request itself must not reveal whether the room exists.
-    let target = match command.target.is_empty() {
-        true => context.user,
-        false => local_user(context, &command.target)?,
-    };
+    let target = if command.target.is_empty() { context.user } else { local_user(context, &command.target)? };
     check_for_oneself(context, change, target)?;
     let mut room = context.room_by_ref(command.room.as_ref()).map_err(|refusal| hide_missing_room(refusal, change))?;
     let row = rows::membership_row(&context.rows, room.number, target)?;
@@ -115,6 +111,7 @@ fn forget_room(
     row: store::Membership,
 ) -> ApplyResult<CommandAnswer> {
     match row.kind() {
+        // `check_for_oneself` refuses this already. It is repeated because the row below is written for the caller.
         _ if target != context.user => return refuse(Reason::Forbidden, "you can only forget a room for yourself"),
         Kind::Leave | Kind::Ban => {}
         Kind::Unspecified => return refuse(Reason::NotMember, "you were never in this room"),
@@ -132,10 +129,8 @@ pub(super) fn apply_member_change(
 ) -> ApplyResult<Position> {
     let target = rows::membership_row(&context.rows, room.number, change.target)?;
     let oneself = change.target == context.user;
-    let sender = match oneself {
-        true => target.kind(),
-        false => rows::membership_row(&context.rows, room.number, context.user)?.kind(),
-    };
+    let sender =
+        if oneself { target.kind() } else { rows::membership_row(&context.rows, room.number, context.user)?.kind() };
     let levels = room.levels();
     let kind = rules::check_transition(
         change.change,
@@ -204,6 +199,7 @@ fn member_content(context: &ApplyContext<'_>, target: &str, kind: Kind, notes: M
         Kind::Join | Kind::Knock => json::stored_object(notes.extra),
         _ => JsonObject::new(),
     };
+    // What the server itself says about a member is not taken from a client.
     for own in [
         "displayname",
         "avatar_url",
@@ -267,12 +263,14 @@ fn put_membership(
     entry: AllowedMembership,
 ) -> ApplyResult<Position> {
     let AllowedMembership { kind, content, is_direct, by_client } = entry;
+    // Checked here, because every way into a room leads through this function.
     membership_quota::check_membership_quota(context, target, old.kind(), kind)?;
     let user_id = id::user_id(target, context.server_name);
     let version_value = rows::member_version_value(kind);
     let event = NewEvent { version_value, by_client, ..NewEvent::state(event_type::MEMBER, &user_id, content) };
     let at = append_event(context, room, event)?;
     let joined_since = match (old.kind(), kind) {
+        // A new profile is a member event too, but the stay goes on.
         (Kind::Join, Kind::Join) => old.joined_since.clone(),
         (_, Kind::Join) => table::position_field(at),
         _ => Bytes::new(),
@@ -290,6 +288,7 @@ fn put_membership(
     if old.kind() != kind {
         let before = room.row.joined_members;
         update_member_counts(room.row_mut(), old.kind(), kind);
+        // The directory shows no empty rooms: the first member and the last one change it.
         if (before == 0) != (room.row.joined_members == 0) {
             directory::update_directory(context, room)?;
         }
@@ -340,6 +339,7 @@ pub(super) fn by_event(
         Some("ban") => Change::Ban,
         Some("knock") => Change::Knock,
         Some("leave") if target == context.user => Change::Leave,
+        // Matrix lifts a ban by the event that also kicks.
         Some("leave") if banned => Change::Unban,
         Some("leave") => Change::Kick,
         _ => return refuse(Reason::Invalid, "membership must be join, invite, leave, ban or knock"),
@@ -367,15 +367,6 @@ pub(super) fn entering_change(context: &ApplyContext<'_>, state_key: &str, conte
         Some("knock") => Some(Change::Knock),
         _ => None,
     }
-}
-
-/// Returns `true` if this alias belongs to the room.
-pub(super) fn has_alias(context: &ApplyContext<'_>, room: RoomNumber, alias: &str) -> ApplyResult<bool> {
-    let Some(local) = id::alias_localpart(alias, context.server_name).filter(|_| alias.starts_with('#')) else {
-        return Ok(false);
-    };
-    let Some(value) = context.rows.get(Table::Alias, &key::alias_key(local))? else { return Ok(false) };
-    Ok(table::decode_value::<store::Alias>(Table::Alias, value)?.room == room.0)
 }
 
 #[cfg(test)]

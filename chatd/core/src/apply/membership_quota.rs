@@ -7,7 +7,7 @@ use super::context::{ApplyContext, ApplyResult, refuse};
 use crate::proto::log::Reason;
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
-use crate::table::{self, ScanControl, ScanDirection, Table, TableRead as _, key};
+use crate::table::{self, ScanControl, ScanRange, Table, TableRead as _, key};
 
 /// Maximum number of memberships examined, including those of rooms left long ago: some ten milliseconds of apply. An
 /// account beyond it has been in as many rooms as the largest bots, and may not enter any others.
@@ -21,6 +21,7 @@ pub(super) fn check_membership_quota(
     new: Kind,
 ) -> ApplyResult<()> {
     let most = match new {
+        // A new profile, for example, adds no membership.
         _ if old == new => 0,
         Kind::Join => context.quotas.joined_rooms,
         Kind::Invite => context.quotas.pending_invites,
@@ -41,10 +42,7 @@ pub(super) fn check_membership_quota(
 fn has_reached_limit(context: &ApplyContext<'_>, localpart: &str, kind: Kind, most: usize) -> ApplyResult<bool> {
     let from = key::devices_of(localpart);
     let (mut found, mut looked_at) = (0, 0);
-    context.rows.scan(Table::Membership, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(
-        _,
-        value,
-    )| {
+    context.rows.scan(&ScanRange::with_prefix(Table::Membership, &from), &mut |(_, value)| {
         looked_at += 1;
         let row: store::Membership = table::decode_value(Table::Membership, value)?;
         found += usize::from(row.kind() == kind);

@@ -7,7 +7,7 @@ use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
-use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
+use crate::table::{self, ScanControl, ScanRange, Table, TableRead, key};
 
 /// Maximum length in bytes of a display name or avatar URL.
 const MAX_BYTES: usize = 1024;
@@ -63,6 +63,7 @@ pub(super) fn apply_renew_members<'a>(
     let (rooms, more) = match left_over {
         None => (0, false),
         Some(row) => {
+            // The cluster sends the command, but the member events are the user's own.
             context.user = &command.localpart;
             renew_part(context, RoomNumber(row.next_room))?
         }
@@ -100,10 +101,8 @@ fn joined_rooms(
     let prefix = key::devices_of(context.user);
     let from = key::membership_key(context.user, from);
     let (mut out, mut looked_at, mut next) = (Vec::new(), 0, None);
-    context.rows.scan(Table::Membership, &from, &key::after_prefix(&prefix), ScanDirection::Forward, &mut |(
-        key,
-        value,
-    )| {
+    let end = key::after_prefix(&prefix);
+    context.rows.scan(&ScanRange::between(Table::Membership, &from, &end), &mut |(key, value)| {
         let room = rows::room_in(Table::Membership, key.get(prefix.len()..).unwrap_or_default())?;
         if out.len() >= bounds.rooms || looked_at >= bounds.looked_at {
             next = Some(room);

@@ -9,10 +9,10 @@
 //! least.
 
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
-use super::session::{self, MAX_FORGOTTEN};
+use super::device::{self, MAX_FORGOTTEN, list_devices};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
-use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
+use crate::table::{self, Table, key};
 
 /// Limits on the devices that one login examines and removes. An account with more devices, from before there was a
 /// limit, gets closer to it with each login.
@@ -39,9 +39,10 @@ pub(super) fn make_room(
     for (device_id, device) in devices {
         by_use.push((last_use(context, &device)?, device_id));
     }
+    // Ids are unique, so devices of the same age have an order as well, which is the same on every pod.
     by_use.sort_unstable();
     for (_, device_id) in by_use.into_iter().take(excess) {
-        session::remove_device(context, localpart, &device_id, forgettable)?;
+        device::remove_device(context, localpart, &device_id, forgettable)?;
     }
     Ok(())
 }
@@ -59,15 +60,16 @@ fn last_use(context: &ApplyContext<'_>, device: &store::Device) -> ApplyResult<u
 /// Ends at most `at_most` of the caller's sessions; its own only if no other is left.
 pub(super) fn close_some(context: &mut ApplyContext<'_>, at_most: u32) -> ApplyResult<CommandAnswer> {
     let at_most = usize::try_from(at_most).unwrap_or(usize::MAX);
+    // One more than are closed, because the caller's own device may be among them.
     let others = list_devices(context, context.user, at_most.saturating_add(1))?.into_iter();
     let others: Vec<_> = others.map(|(device_id, _)| device_id).filter(|id| id != context.device_id).collect();
     let more = others.len() >= at_most;
     let mut forgettable = MAX_FORGOTTEN;
     for device_id in others.iter().take(at_most) {
-        session::remove_device(context, context.user, device_id, &mut forgettable)?;
+        device::remove_device(context, context.user, device_id, &mut forgettable)?;
     }
     if !more {
-        session::remove_device(context, context.user, context.device_id, &mut forgettable)?;
+        device::remove_device(context, context.user, context.device_id, &mut forgettable)?;
         context.ended_own_session = true;
     }
     context.touched.user(context.user);
@@ -89,10 +91,10 @@ pub(super) fn apply_sweep_device(
     match device {
         Some(device) if !is_swept(&device, *kept_ms, context.time_ms) => return Ok(swept_answer(false)),
         Some(_) => {
-            session::remove_device(context, localpart, device_id, &mut forgettable)?;
+            device::remove_device(context, localpart, device_id, &mut forgettable)?;
             context.touched.user(localpart);
         }
-        None => session::forget_transactions(context, localpart, device_id, &mut forgettable)?,
+        None => device::forget_transactions(context, localpart, device_id, &mut forgettable)?,
     }
     Ok(swept_answer(forgettable == 0))
 }
@@ -104,28 +106,6 @@ pub(crate) fn is_swept(device: &store::Device, kept_ms: u64, time_ms: u64) -> bo
 
 fn swept_answer(more: bool) -> CommandAnswer {
     CommandAnswer::New(outcome::Kind::DeviceSwept(log::DeviceSwept { more }), None)
-}
-
-/// Returns at most `at_most` devices of an account, by id.
-pub(super) fn list_devices(
-    context: &ApplyContext<'_>,
-    localpart: &str,
-    at_most: usize,
-) -> ApplyResult<Vec<(String, store::Device)>> {
-    let from = key::devices_of(localpart);
-    let mut out = Vec::new();
-    context.rows.scan(Table::Device, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(
-        key,
-        value,
-    )| {
-        if out.len() >= at_most {
-            return Ok(ScanControl::Stop);
-        }
-        let device_id = String::from_utf8_lossy(key.strip_prefix(from.as_slice()).unwrap_or_default()).into_owned();
-        out.push((device_id, table::decode_value(Table::Device, value)?));
-        Ok(ScanControl::More)
-    })?;
-    Ok(out)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Redactions, by a command or by an `m.room.redaction` event.
 
-use super::append::{NewEvent, append_event, put_event};
+use super::append::{NewEvent, append_event, put_event, sent_answer};
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle, refuse};
-use super::send::sent_answer;
 use super::{append, relation};
 use crate::auth::{redaction, send};
 use crate::id::{self, Position};
@@ -64,10 +63,13 @@ fn redact_event(
     let at = append_event(context, room, new)?;
     // The first redaction is the one shown with the event.
     if row.redacted_by.is_empty() {
+        // Before the content is emptied, because the content says what the event relates to.
         relation::remove_relation(context, room.number, target, &row.content);
         row.content = redaction::redacted_content(&row.r#type, &row.content);
         row.redacted_by = table::position_field(at);
         put_event(context, room.number, target, &row);
+        // Of the state that is also kept in rows, only the lifetime is lost: the content that remains of power levels,
+        // memberships, join rules and history visibility says the same as before.
         let state_key = row.state_key.as_deref();
         if row.r#type == event_type::RETENTION
             && state_key == Some("")

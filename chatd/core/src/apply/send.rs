@@ -1,20 +1,18 @@
 //! Sending of events: messages, and state by the rules of its type.
 
-use super::append::{self, NewEvent, append_event};
-use super::context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, RoomHandle, refuse};
+use super::append::{self, NewEvent, append_event, sent_answer};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, RoomHandle};
+use super::state_change::set_state;
 use super::{member, redact, relation};
-use crate::auth::levels;
-use crate::auth::send::{self, EventSender};
-use crate::id::{self, Position};
-use crate::json::{self, JsonObject};
-use crate::proto::log::{self, Reason, outcome};
-use crate::proto::store;
-use crate::rows::{self, event_type};
+use crate::auth::send;
+use crate::id::Position;
+use crate::proto::log;
+use crate::rows::event_type;
 use bytes::Bytes;
-use serde_json::Value;
 
 pub(super) fn apply_send_event(context: &mut ApplyContext<'_>, command: &log::SendEvent) -> ApplyResult<CommandAnswer> {
     let event_type = command.r#type.as_str();
+    // Checked before the room is looked up: a fault in the event itself must not reveal whether the room exists.
     append::check_names(event_type, command.state_key.as_deref())?;
     append::check_content(&command.content)?;
     let mut room = match context.room_by_id(&command.room_id) {
@@ -45,13 +43,6 @@ fn no_room_for(context: &ApplyContext<'_>, command: &log::SendEvent, refusal: Co
     }
 }
 
-/// Returns the answer to an accepted event.
-pub(super) fn sent_answer(room: &RoomHandle, at: Position, origin_server_ts: u64) -> CommandAnswer {
-    let event_id = id::event_id(at);
-    let sent = log::EventSent { event_id, room_id: room.id.clone(), origin_server_ts };
-    CommandAnswer::New(outcome::Kind::EventSent(sent), Some(at))
-}
-
 fn append_message(
     context: &mut ApplyContext<'_>,
     room: &mut RoomHandle,
@@ -80,58 +71,14 @@ fn append_message(
     Ok(at)
 }
 
-/// Sets state other than memberships, by the rules of its type. The caller has checked that the user is joined, and
-/// that names and content are valid.
-pub(super) fn set_state(
-    context: &mut ApplyContext<'_>,
-    room: &mut RoomHandle,
-    new: NewEvent<'_>,
-) -> ApplyResult<Position> {
-    let state_key = new.state_key.unwrap_or_default();
-    let sender = EventSender { user_id: &context.user_id(), localpart: context.user };
-    send::check_state(room.levels(), sender, new.event_type, state_key)?;
-    match new.event_type {
-        event_type::POWER_LEVELS if state_key.is_empty() => check_levels(context, room, &new.content)?,
-        event_type::CANONICAL_ALIAS => check_aliases(context, room, &new.content)?,
-        _ => {}
-    }
-    append_event(context, room, new)
-}
-
-fn check_levels(context: &ApplyContext<'_>, room: &RoomHandle, content: &[u8]) -> ApplyResult<()> {
-    let power = room.levels().of(context.user);
-    let new = json::stored_object(content);
-    levels::parse_levels(&new, context.server_name)?;
-    let old = rows::state_event(&context.rows, room.number, event_type::POWER_LEVELS, "", Position::MAX)?;
-    match old {
-        Some((_, store::Event { content, .. })) => {
-            Ok(levels::check_change(&context.user_id(), power, &json::stored_object(&content), &new)?)
-        }
-        None => Ok(()),
-    }
-}
-
-/// Checks that each alias in the content belongs to the room.
-fn check_aliases(context: &ApplyContext<'_>, room: &RoomHandle, content: &[u8]) -> ApplyResult<()> {
-    for alias in named_aliases(&json::stored_object(content)) {
-        if !member::has_alias(context, room.number, &alias)? {
-            return refuse(Reason::Invalid, format!("{alias:?} is not an alias of this room"));
-        }
-    }
-    Ok(())
-}
-
-fn named_aliases(content: &JsonObject) -> Vec<String> {
-    let others = content.get("alt_aliases").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let all = content.get("alias").into_iter().chain(others);
-    all.filter_map(Value::as_str).filter(|alias| !alias.is_empty()).map(str::to_owned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id;
+    use crate::proto::log::Reason;
     use crate::proto::log::set_membership::Change;
     use crate::testing::{World, world};
+    use serde_json::Value;
 
     fn rejected(
         world: &mut World,

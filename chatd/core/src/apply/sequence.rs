@@ -6,20 +6,14 @@
 //! unanswered commands again under a new id. The transaction ids keep commands that were already applied from being
 //! applied twice.
 
-use super::context::{ApplyContext, ApplyResult, refuse};
+use super::context::{ApplyContext, ApplyResult, SequenceTurn, refuse};
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
-use crate::table::{self, ReadError, ScanControl, ScanDirection, Table, TableRead, TableWrite, key};
+use crate::table::{self, ReadError, ScanControl, ScanRange, Table, TableRead, TableWrite, key};
 
 /// Maximum number of sequences of one device: its open streams, with room for those that broke. The oldest is removed
 /// for a new one, and begins again if it was still in use.
 pub(super) const MAX_PER_DEVICE: usize = 64;
-
-/// Turn of a command: the changes that pass the turn on to the next command, whatever becomes of this one.
-pub(super) struct SequenceTurn {
-    row: (Vec<u8>, store::Sequence),
-    replaces: Option<Vec<u8>>,
-}
 
 /// Checks that it is this command's turn.
 pub(super) fn check_turn(context: &ApplyContext<'_>, sequence: &log::Sequence) -> ApplyResult<SequenceTurn> {
@@ -62,6 +56,7 @@ fn oldest_of_too_many(context: &ApplyContext<'_>, new: &[u8]) -> ApplyResult<Opt
     each_sequence(&context.rows, context.user, context.device_id, |key, row| {
         if key != new {
             count += 1;
+            // Encoded positions compare as positions do.
             if oldest.as_ref().is_none_or(|(begun_at, _)| row.begun_at < *begun_at) {
                 oldest = Some((row.begun_at, key.to_vec()));
             }
@@ -77,7 +72,7 @@ fn each_sequence(
     mut visit: impl FnMut(&[u8], store::Sequence),
 ) -> Result<(), ReadError> {
     let from = key::dedup_of(localpart, device_id);
-    rows.scan(Table::Sequence, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(key, value)| {
+    rows.scan(&ScanRange::with_prefix(Table::Sequence, &from), &mut |(key, value)| {
         visit(key, table::decode_value(Table::Sequence, value)?);
         Ok(ScanControl::More)
     })

@@ -2,12 +2,13 @@
 //! here.
 
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
+use super::device::{MAX_FORGOTTEN, list_devices, remove_device};
 use super::{quota, sequence};
 use crate::id::{self, Position};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
+use crate::table::{self, Table, TableRead as _, key};
 use bytes::Bytes;
 
 /// Length of a SHA-256 hash in bytes.
@@ -19,11 +20,6 @@ const MAX_DEVICE_ID_BYTES: usize = 255;
 /// Maximum length of a device's name in bytes.
 const MAX_DISPLAY_NAME_BYTES: usize = 1024;
 
-/// Maximum number of remembered transactions that one command removes with the devices that it ends. The rest stay
-/// behind unread (they carry the old device's position) until they are swept, so that the command stays small however
-/// long the sessions lasted.
-pub(super) const MAX_FORGOTTEN: usize = 1024;
-
 /// Opens a session after the API has verified the password. A repeated token hash means a repeated request.
 pub(super) fn apply_open_session(
     context: &mut ApplyContext<'_>,
@@ -34,6 +30,8 @@ pub(super) fn apply_open_session(
     else {
         return refuse(Reason::UserNotFound, "there is no such user");
     };
+    // Before the version of the password is compared: a repeated request gets its first answer even if the password
+    // was changed since.
     if let Some((opened, at)) = opened_before(context, &command.localpart, new)? {
         return Ok(CommandAnswer::again(opened, at));
     }
@@ -81,6 +79,7 @@ pub(super) fn put_session(
             ..made
         },
         None => {
+            // First, so that the device which is replaced does not count against the limit.
             remove_device(context, localpart, &new.device_id, &mut forgettable)?;
             quota::make_room(context, localpart, new.max_devices, &mut forgettable)?;
             made
@@ -130,10 +129,7 @@ pub(super) fn opened_before(
     let device =
         table::fetch_row::<store::Device>(&context.rows, Table::Device, &key::device_key(localpart, &token.device_id))?;
     let device = device.unwrap_or_default();
-    let at = match device.session_opened_at.is_empty() {
-        true => device.opened_at,
-        false => device.session_opened_at,
-    };
+    let at = if device.session_opened_at.is_empty() { device.opened_at } else { device.session_opened_at };
     let at = table::decode_position(Table::Device, &at)?.unwrap_or_default();
     Ok(Some((opened_outcome(context, localpart, &token.device_id, token.expires_ms), at)))
 }
@@ -177,10 +173,12 @@ pub(super) fn apply_close_session(
     if command.all_devices && command.at_most > 0 {
         return quota::close_some(context, command.at_most);
     }
-    let device_ids = match (command.all_devices, command.device_id.is_empty()) {
-        (true, _) => all_device_ids(context)?,
-        (false, true) => vec![context.device_id.to_owned()],
-        (false, false) => vec![command.device_id.clone()],
+    let device_ids = if command.all_devices {
+        all_device_ids(context)?
+    } else if command.device_id.is_empty() {
+        vec![context.device_id.to_owned()]
+    } else {
+        vec![command.device_id.clone()]
     };
     let mut forgettable = MAX_FORGOTTEN;
     for device_id in &device_ids {
@@ -194,50 +192,7 @@ pub(super) fn apply_close_session(
 }
 
 fn all_device_ids(context: &ApplyContext<'_>) -> ApplyResult<Vec<String>> {
-    Ok(quota::list_devices(context, context.user, usize::MAX)?.into_iter().map(|(device_id, _)| device_id).collect())
-}
-
-/// Removes a device with its token and as many of its transactions as `forgettable` allows. Returns `true` if there was
-/// such a device.
-pub(super) fn remove_device(
-    context: &mut ApplyContext<'_>,
-    localpart: &str,
-    device_id: &str,
-    forgettable: &mut usize,
-) -> ApplyResult<bool> {
-    let device_key = key::device_key(localpart, device_id);
-    let Some(device) = table::fetch_row::<store::Device>(&context.rows, Table::Device, &device_key)? else {
-        return Ok(false);
-    };
-    context.touched.session(localpart);
-    context.rows.delete(Table::Device, device_key);
-    context.rows.delete(Table::Token, device.token_hash.to_vec());
-    forget_transactions(context, localpart, device_id, forgettable)?;
-    sequence::forget_sequences(context, localpart, device_id)?;
-    Ok(true)
-}
-
-/// Removes as many of a device's transactions as `forgettable` allows, and subtracts them from it.
-pub(super) fn forget_transactions(
-    context: &mut ApplyContext<'_>,
-    localpart: &str,
-    device_id: &str,
-    forgettable: &mut usize,
-) -> ApplyResult<()> {
-    let from = key::dedup_of(localpart, device_id);
-    let mut forgotten = Vec::new();
-    context.rows.scan(Table::Dedup, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(key, _)| {
-        if forgotten.len() == *forgettable {
-            return Ok(ScanControl::Stop);
-        }
-        forgotten.push(key.to_vec());
-        Ok(ScanControl::More)
-    })?;
-    *forgettable -= forgotten.len();
-    for key in forgotten {
-        context.rows.delete(Table::Dedup, key);
-    }
-    Ok(())
+    Ok(list_devices(context, context.user, usize::MAX)?.into_iter().map(|(device_id, _)| device_id).collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Time of the log: how it advances, and the one way in which it goes back.
 
-use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, EntryStamp, refuse};
 use crate::id::Position;
 use crate::proto::log::{self, Reason, TimeTrust, outcome};
 use crate::proto::store;
@@ -19,23 +19,6 @@ const REPAIR_FROM_MS: u64 = 30_000;
 /// Maximum number of repairs that are remembered. Each is an accident that somebody repaired by hand; once a repair is
 /// forgotten, old events merely keep the time that they were given.
 const MAX_REPAIRS: usize = 64;
-
-/// Time with which the leader stamped an entry, and its trust in that time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EntryStamp {
-    time_ms: u64,
-    trust: TimeTrust,
-}
-
-impl EntryStamp {
-    pub(super) fn of(batch: &log::Batch) -> Self {
-        Self { time_ms: batch.time_ms, trust: batch.time_trust() }
-    }
-
-    pub(super) fn after(self, before_ms: u64) -> u64 {
-        advanced_time(before_ms, self.time_ms, self.trust)
-    }
-}
 
 /// Returns the log's time after an entry with this stamp; never less than before. Code that judges by the time heard
 /// from a leader uses this function, so that it judges as apply does.
@@ -82,6 +65,7 @@ pub(super) fn apply_repair_time(context: &mut ApplyContext<'_>) -> ApplyResult<C
     if cluster.time_repairs.len() >= MAX_REPAIRS {
         cluster.time_repairs.remove(0);
     }
+    // Events keep the times that they carry; `effective_time` corrects them by this record.
     cluster.time_repairs.push(store::TimeRepair { at, time_ms: now_ms });
     Ok(repaired_answer(before_ms, now_ms))
 }

@@ -77,6 +77,7 @@ pub(crate) fn parse_levels(content: &JsonObject, server_name: &str) -> Result<Le
 
 fn sorted_levels<'a>(entries: impl Iterator<Item = (&'a str, i64)>) -> Vec<NamedLevel> {
     let mut out: Vec<_> = entries.map(|(name, level)| NamedLevel { name: name.to_owned(), level }).collect();
+    // `find_level` searches by bisection.
     out.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     out
 }
@@ -136,11 +137,10 @@ pub(crate) fn check_change(sender: &str, power: i64, old: &JsonObject, new: &Jso
 /// power.
 fn check_entry(name: &str, power: i64, before: Option<i64>, after: Option<i64>) -> Result<(), AuthDenial> {
     let beyond = |level: Option<i64>| level.is_some_and(|level| level > power);
-    match before != after && (beyond(before) || beyond(after)) {
-        true => {
-            Err(forbidden_change(format!("you cannot change the level of {name} beyond your own power of {power}")))
-        }
-        false => Ok(()),
+    if before != after && (beyond(before) || beyond(after)) {
+        Err(forbidden_change(format!("you cannot change the level of {name} beyond your own power of {power}")))
+    } else {
+        Ok(())
     }
 }
 

@@ -138,18 +138,18 @@ fn sender_is_in(facts: &MembershipFacts<'_>) -> Result<(), AuthDenial> {
 }
 
 fn has_power(facts: &MembershipFacts<'_>, needed: i64, what: &str) -> Result<(), AuthDenial> {
-    match facts.sender_power >= needed {
-        true => Ok(()),
-        false => {
-            Err(forbidden_change(format!("you need power {needed} to {what} here, but have {}", facts.sender_power)))
-        }
+    if facts.sender_power >= needed {
+        Ok(())
+    } else {
+        Err(forbidden_change(format!("you need power {needed} to {what} here, but have {}", facts.sender_power)))
     }
 }
 
 fn outranks_target(facts: &MembershipFacts<'_>) -> Result<(), AuthDenial> {
-    match facts.target_power < facts.sender_power {
-        true => Ok(()),
-        false => Err(forbidden_change("this user has as much power here as you or more")),
+    if facts.target_power < facts.sender_power {
+        Ok(())
+    } else {
+        Err(forbidden_change("this user has as much power here as you or more"))
     }
 }
 

@@ -12,9 +12,10 @@ use bytes::Bytes;
 /// Fails if the event is somebody else's and the member's power level is below the one needed.
 pub(crate) fn check_power(levels: &Levels, localpart: &str, is_own: bool) -> Result<(), AuthDenial> {
     let (needed, power) = (levels.redact, levels.of(localpart));
-    match is_own || power >= needed {
-        true => Ok(()),
-        false => Err(forbidden_change(format!("you need power {needed} to redact events of others, but have {power}"))),
+    if is_own || power >= needed {
+        Ok(())
+    } else {
+        Err(forbidden_change(format!("you need power {needed} to redact events of others, but have {power}")))
     }
 }
 

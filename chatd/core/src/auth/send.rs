@@ -17,9 +17,10 @@ pub(crate) struct EventSender<'s> {
 /// # Errors
 /// Fails for types that are state: to clients, such a message would look like a change of the room, but change nothing.
 pub(crate) fn check_message_type(event_type: &str) -> Result<(), AuthDenial> {
-    match event_type::ONLY_STATE.contains(&event_type) {
-        true => Err(invalid_change(format!("{event_type} is a state event: send it as one, with its state key"))),
-        false => Ok(()),
+    if event_type::ONLY_STATE.contains(&event_type) {
+        Err(invalid_change(format!("{event_type} is a state event: send it as one, with its state key")))
+    } else {
+        Ok(())
     }
 }
 
@@ -29,9 +30,10 @@ pub(crate) fn check_message_type(event_type: &str) -> Result<(), AuthDenial> {
 /// Fails if the member's power level is below the one needed.
 pub(crate) fn check_message(levels: &Levels, localpart: &str, event_type: &str) -> Result<(), AuthDenial> {
     let (needed, power) = (levels.to_send(event_type), levels.of(localpart));
-    match power >= needed {
-        true => Ok(()),
-        false => Err(forbidden_change(format!("you need power {needed} to send {event_type} here, but have {power}"))),
+    if power >= needed {
+        Ok(())
+    } else {
+        Err(forbidden_change(format!("you need power {needed} to send {event_type} here, but have {power}")))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{ALL, InvariantViolation, check_all};
 use crate::id;
 use crate::proto::log::{self, command::Kind, set_membership::Change};
 use crate::proto::store;
-use crate::table::{self, MemTable, ScanControl, ScanDirection, Table, TableRead as _, TableWrite as _};
+use crate::table::{self, MemTable, ScanControl, ScanRange, Table, TableRead as _, TableWrite as _};
 use crate::testing::world;
 use bytes::Bytes;
 use prost::Message;
@@ -35,7 +35,7 @@ fn good() -> MemTable {
 
 fn find(rows: &MemTable, table: Table, wanted: impl Fn(&[u8], &[u8]) -> bool) -> (Vec<u8>, Bytes) {
     let mut found = None;
-    rows.scan(table, &[], &[], ScanDirection::Backward, &mut |(key, value)| {
+    rows.scan(&ScanRange::all(table).backward(), &mut |(key, value)| {
         if wanted(key, value) {
             found = Some((key.to_vec(), Bytes::copy_from_slice(value)));
             return Ok(ScanControl::Stop);

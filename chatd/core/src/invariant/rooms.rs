@@ -7,7 +7,7 @@ use crate::id::Position;
 use crate::json;
 use crate::proto::store;
 use crate::rows::{self, event_type};
-use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
+use crate::table::{self, ScanControl, ScanRange, Table, TableRead, key};
 
 /// Checks that each room's first event is its create event, that its id leads to it, that its number was assigned, and
 /// that the directory lists it if and only if it may be shown there.
@@ -24,7 +24,7 @@ pub fn rooms_begin_with_their_creation(rows: &dyn TableRead) -> InvariantResult 
         let created_at = table::decode_position(Table::Room, &row.created_at)?.unwrap_or_default();
         let mut first = None;
         let prefix = key::room_key(room);
-        rows.scan(Table::Timeline, &prefix, &key::after_prefix(&prefix), ScanDirection::Forward, &mut |(key, _)| {
+        rows.scan(&ScanRange::with_prefix(Table::Timeline, &prefix), &mut |(key, _)| {
             first = Some(rows::position_in(Table::Timeline, key)?);
             Ok(ScanControl::Stop)
         })?;

@@ -4,7 +4,7 @@ use super::{QueryError, StateView};
 use crate::id::{self, RoomNumber};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::table::{self, ScanControl, ScanRange, Table, key};
 use bytes::Bytes;
 
 /// State of the session that an access token stands for.
@@ -121,10 +121,7 @@ impl StateView<'_> {
     pub fn devices(&self, localpart: &str) -> Result<Vec<DeviceInfo>, QueryError> {
         let from = key::devices_of(localpart);
         let mut out = Vec::new();
-        self.rows.scan(Table::Device, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(
-            key,
-            value,
-        )| {
+        self.rows.scan(&ScanRange::with_prefix(Table::Device, &from), &mut |(key, value)| {
             let row: store::Device = table::decode_value(Table::Device, value)?;
             let device_id = String::from_utf8_lossy(key.get(from.len()..).unwrap_or_default()).into_owned();
             out.push(DeviceInfo {
@@ -143,13 +140,12 @@ impl StateView<'_> {
     /// # Errors
     /// Fails if the state cannot be read.
     pub fn unfinished_renewals(&self, limit: usize) -> Result<Vec<String>, QueryError> {
-        let (from, end) = (key::RENEWALS, key::after_prefix(key::RENEWALS));
         let mut out = Vec::new();
-        self.rows.scan(Table::Meta, from, &end, ScanDirection::Forward, &mut |(key, _)| {
+        self.rows.scan(&ScanRange::with_prefix(Table::Meta, key::RENEWALS), &mut |(key, _)| {
             if out.len() >= limit {
                 return Ok(ScanControl::Stop);
             }
-            out.push(String::from_utf8_lossy(key.get(from.len()..).unwrap_or_default()).into_owned());
+            out.push(String::from_utf8_lossy(key.get(key::RENEWALS.len()..).unwrap_or_default()).into_owned());
             Ok(ScanControl::More)
         })?;
         Ok(out)

@@ -105,9 +105,10 @@ impl StateView<'_> {
         let at = id::parse_event_id(event_id).ok_or(QueryError::EventNotFound)?;
         let room = rows::room_of_event(self.rows, at)?.ok_or(QueryError::EventNotFound)?;
         let sight = self.sight(room, localpart)?;
-        match sight.sees(at) {
-            true => Ok(self.in_timeline(self.event_at(room, &self.room_id(room)?, at)?, &sight)?),
-            false => Err(QueryError::EventNotFound),
+        if sight.sees(at) {
+            Ok(self.in_timeline(self.event_at(room, &self.room_id(room)?, at)?, &sight)?)
+        } else {
+            Err(QueryError::EventNotFound)
         }
     }
 

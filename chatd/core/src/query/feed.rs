@@ -9,7 +9,7 @@ use super::{PAGE_BYTES, QueryError, RoomEvent, StateView};
 use crate::id::{Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::rows;
-use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::table::{self, ScanControl, ScanRange, Table, key};
 use crate::visibility::RoomStay;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -185,9 +185,10 @@ impl StateView<'_> {
         at_most: usize,
     ) -> Result<Option<Vec<(Position, RoomNumber)>>, QueryError> {
         let mut from = key::position_key(after);
+        // The smallest key after this position: all keys here have the same length.
         from.push(0);
         let mut out = Vec::new();
-        self.rows.scan(Table::EventRoom, &from, &[], ScanDirection::Forward, &mut |(key, value)| {
+        self.rows.scan(&ScanRange::starting_at(Table::EventRoom, &from), &mut |(key, value)| {
             out.push((rows::position_in(Table::EventRoom, key)?, rows::room_in(Table::EventRoom, value)?));
             Ok(if out.len() > at_most { ScanControl::Stop } else { ScanControl::More })
         })?;
@@ -247,7 +248,7 @@ impl RoomRun {
     fn fill(&mut self, view: &StateView<'_>, to: Position) -> Result<(), table::ReadError> {
         let (low, high) = (after_key(self.room, self.reached), after_key(self.room, to));
         let ahead = &mut self.ahead;
-        view.rows.scan(Table::Timeline, &low, &high, ScanDirection::Forward, &mut |(key, _)| {
+        view.rows.scan(&ScanRange::between(Table::Timeline, &low, &high), &mut |(key, _)| {
             ahead.push_back(rows::position_in(Table::Timeline, key)?);
             Ok(if ahead.len() < CHUNK { ScanControl::More } else { ScanControl::Stop })
         })?;

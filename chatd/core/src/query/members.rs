@@ -7,7 +7,7 @@ use crate::json;
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::table::{self, ScanControl, ScanRange, Table, key};
 use crate::visibility::UserVisibility;
 
 /// Summary of a member.
@@ -182,18 +182,14 @@ impl StateView<'_> {
         let mut from = prefix.clone();
         if let Some(after) = after {
             from = key::room_member(room, after);
+            // The smallest key after this one: no localpart contains a zero byte.
             from.push(0);
         }
-        self.rows.scan(
-            Table::RoomMember,
-            &from,
-            &key::after_prefix(&prefix),
-            ScanDirection::Forward,
-            &mut |(key, value)| {
-                let localpart = std::str::from_utf8(key.get(prefix.len()..).unwrap_or_default()).unwrap_or_default();
-                Ok(visit(localpart, table::decode_value(Table::RoomMember, value)?))
-            },
-        )?;
+        let end = key::after_prefix(&prefix);
+        self.rows.scan(&ScanRange::between(Table::RoomMember, &from, &end), &mut |(key, value)| {
+            let localpart = std::str::from_utf8(key.get(prefix.len()..).unwrap_or_default()).unwrap_or_default();
+            Ok(visit(localpart, table::decode_value(Table::RoomMember, value)?))
+        })?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use super::{EventPage, PAGE_BYTES, QueryError, RoomEvent, StateCursor, StatePart
 use crate::id::{Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{ScanControl, ScanDirection, Table};
+use crate::table::{ScanControl, ScanDirection, ScanRange, Table};
 use crate::visibility::UserVisibility;
 use std::collections::BTreeMap;
 
@@ -188,7 +188,7 @@ impl StateView<'_> {
         let Some(join) = sight.joins_after(at) else { return Ok(false) };
         let mut next = None;
         let (low, high) = (key_after(room, at), key_after(room, join));
-        self.rows.scan(Table::StateChange, &low, &high, ScanDirection::Forward, &mut |(key, _)| {
+        self.rows.scan(&ScanRange::between(Table::StateChange, &low, &high), &mut |(key, _)| {
             next = Some(rows::position_in(Table::StateChange, key)?);
             Ok(ScanControl::Stop)
         })?;

@@ -5,7 +5,7 @@ use super::{EventPage, PAGE_BYTES, QueryError, StateView};
 use crate::id::{POSITION_LEN, Position, RoomNumber};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, ScanRange, Table, key};
 use crate::visibility::UserVisibility;
 
 /// Maximum number of relations of each type that are examined for one page: if few of them are wanted, pages get
@@ -123,7 +123,7 @@ impl StateView<'_> {
     /// Returns the prefix of the first type of relation at or after a key.
     fn next_type(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
         let mut found = None;
-        self.rows.scan(Table::Relation, from, end, ScanDirection::Forward, &mut |(key, _)| {
+        self.rows.scan(&ScanRange::between(Table::Relation, from, end), &mut |(key, _)| {
             let prefix = key.len().checked_sub(POSITION_LEN).and_then(|len| key.get(..len));
             found = prefix.map(<[u8]>::to_vec);
             Ok(ScanControl::Stop)
@@ -144,7 +144,8 @@ impl StateView<'_> {
             ScanDirection::Forward => (after_position(prefix, part.from), key::after_prefix(prefix)),
             ScanDirection::Backward => (prefix.to_vec(), after_position(prefix, part.from)),
         };
-        self.rows.scan(Table::Relation, &low, &high, part.direction, &mut |(key, value)| {
+        let range = ScanRange::between(Table::Relation, &low, &high).in_direction(part.direction);
+        self.rows.scan(&range, &mut |(key, value)| {
             let at = rows::position_in(Table::Relation, key)?;
             looked_at += 1;
             let row: store::Relation = table::decode_value(Table::Relation, value)?;

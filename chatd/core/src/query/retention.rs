@@ -6,7 +6,7 @@ use crate::apply;
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, ReadError, ScanControl, ScanDirection, Table};
+use crate::table::{self, ReadError, ScanControl, ScanRange, Table};
 
 impl StateView<'_> {
     /// Returns `true` if the room has an event that its own retention rule no longer keeps and that has not been
@@ -26,7 +26,7 @@ impl StateView<'_> {
     /// Fails if the state cannot be read.
     pub fn expired_rooms(&self, time_ms: u64, limit: usize) -> Result<Vec<String>, QueryError> {
         let mut out = Vec::new();
-        self.rows.scan(Table::Room, &[], &[], ScanDirection::Forward, &mut |(key, value)| {
+        self.rows.scan(&ScanRange::all(Table::Room), &mut |(key, value)| {
             let row: store::Room = table::decode_value(Table::Room, value)?;
             if self.is_due(rows::room_in(Table::Room, key)?, &row, time_ms)? {
                 let created_at = table::decode_position(Table::Room, &row.created_at)?.unwrap_or_default();
@@ -44,11 +44,12 @@ impl StateView<'_> {
         let swept_to = table::decode_position(Table::Room, &row.swept_to)?.unwrap_or_default();
         let (low, high) = (super::state::key_after(room, swept_to), super::state::key_after(room, Position::MAX));
         let mut due = false;
-        self.rows.scan(Table::Timeline, &low, &high, ScanDirection::Forward, &mut |(key, value)| {
+        self.rows.scan(&ScanRange::between(Table::Timeline, &low, &high), &mut |(key, value)| {
             let event: store::Event = table::decode_value(Table::Timeline, value)?;
             let at = rows::position_in(Table::Timeline, key)?;
             let made_ms = apply::effective_time(&self.cluster, at, event.origin_server_ts)?;
             due = made_ms < time_ms.saturating_sub(row.max_lifetime_ms);
+            // Times are in the order of positions, so the first event tells.
             Ok(ScanControl::Stop)
         })?;
         Ok(due)
@@ -57,6 +58,7 @@ impl StateView<'_> {
     /// Returns the position of the newest event that was removed from a room; `None` if nothing after `cursor` was
     /// removed from it.
     pub(super) fn purged_after(&self, room: RoomNumber, cursor: Position) -> Result<Option<Position>, ReadError> {
+        // The row of the cluster is at hand, while that of the room costs a lookup.
         if !self.any_purged_after(cursor)? {
             return Ok(None);
         }

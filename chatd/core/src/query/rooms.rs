@@ -7,7 +7,7 @@ use crate::json;
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::table::{self, ScanControl, ScanRange, Table, key};
 use crate::visibility::HistoryVisibility;
 
 /// Room in which a user has or had a membership.
@@ -126,17 +126,11 @@ impl StateView<'_> {
     pub(super) fn all_rooms_of(&self, localpart: &str) -> Result<Vec<RoomMembership>, QueryError> {
         let from = key::devices_of(localpart);
         let mut out = Vec::new();
-        self.rows.scan(
-            Table::Membership,
-            &from,
-            &key::after_prefix(&from),
-            ScanDirection::Forward,
-            &mut |(key, value)| {
-                let room = rows::room_in(Table::Membership, key.get(from.len()..).unwrap_or_default())?;
-                out.push(room_membership(room, &table::decode_value(Table::Membership, value)?)?);
-                Ok(ScanControl::More)
-            },
-        )?;
+        self.rows.scan(&ScanRange::with_prefix(Table::Membership, &from), &mut |(key, value)| {
+            let room = rows::room_in(Table::Membership, key.get(from.len()..).unwrap_or_default())?;
+            out.push(room_membership(room, &table::decode_value(Table::Membership, value)?)?);
+            Ok(ScanControl::More)
+        })?;
         Ok(out)
     }
 
@@ -149,7 +143,7 @@ impl StateView<'_> {
         let from = key::room_key(RoomNumber(after.map_or(0, |room| room.0.saturating_add(1))));
         let mut found = Vec::new();
         let mut next = None;
-        self.rows.scan(Table::PublicRoom, &from, &[], ScanDirection::Forward, &mut |(key, _)| {
+        self.rows.scan(&ScanRange::starting_at(Table::PublicRoom, &from), &mut |(key, _)| {
             if found.len() >= limit {
                 next = found.last().copied();
                 return Ok(ScanControl::Stop);

@@ -3,7 +3,7 @@
 use super::{QueryError, RoomEvent, StateView};
 use crate::id::{Position, RoomNumber};
 use crate::rows;
-use crate::table::{ScanControl, ScanDirection, Table, key};
+use crate::table::{ScanControl, ScanRange, Table, key};
 use std::collections::BTreeMap;
 
 /// Maximum number of versions of one (type, state key) that are walked over before the one in effect is looked up. Most
@@ -84,7 +84,7 @@ impl StateView<'_> {
         loop {
             self.is_wanted()?;
             let (mut long, mut run) = (None, 0);
-            self.rows.scan(Table::StateVersion, &from, end, ScanDirection::Forward, &mut |(key, _)| {
+            self.rows.scan(&ScanRange::between(Table::StateVersion, &from, end), &mut |(key, _)| {
                 let Some((_, event_type, state_key, version)) = key::parse_state_version(key) else {
                     return Ok(ScanControl::More);
                 };
@@ -154,7 +154,7 @@ impl StateView<'_> {
     ) -> Result<StateVersions, QueryError> {
         let mut changed = Vec::new();
         let (low, high) = (key_after(room, from), key_after(room, to));
-        self.rows.scan(Table::StateChange, &low, &high, ScanDirection::Forward, &mut |(key, _)| {
+        self.rows.scan(&ScanRange::between(Table::StateChange, &low, &high), &mut |(key, _)| {
             changed.push(rows::position_in(Table::StateChange, key)?);
             Ok(if changed.len() <= MAX_CHANGES { ScanControl::More } else { ScanControl::Stop })
         })?;

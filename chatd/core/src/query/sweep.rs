@@ -3,7 +3,7 @@
 use super::{QueryError, StateView};
 use crate::apply::quota;
 use crate::proto::store;
-use crate::table::{self, ReadError, ScanControl, ScanDirection, Table, key};
+use crate::table::{self, ReadError, ScanControl, ScanRange, Table, key};
 
 /// Cursor from which a search continues; the default is its beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl StateView<'_> {
     ) -> Result<Option<Vec<u8>>, ReadError> {
         let (from, mut stopped_at) = (part.next.from.clone(), None);
         let found = &mut part.found;
-        self.rows.scan(Table::Device, &from, &[], ScanDirection::Forward, &mut |(key, value)| {
+        self.rows.scan(&ScanRange::starting_at(Table::Device, &from), &mut |(key, value)| {
             if *left == 0 {
                 stopped_at = Some(key.to_vec());
                 return Ok(ScanControl::Stop);
@@ -83,7 +83,7 @@ impl StateView<'_> {
         while *left > 0 {
             *left -= 1;
             let mut names = None;
-            self.rows.scan(Table::Dedup, &from, &[], ScanDirection::Forward, &mut |(key, _)| {
+            self.rows.scan(&ScanRange::starting_at(Table::Dedup, &from), &mut |(key, _)| {
                 names =
                     Some(names_in(key).ok_or_else(|| ReadError::Damaged {
                         table: Table::Dedup,

@@ -4,7 +4,7 @@ use super::state::key_after;
 use super::{PAGE_BYTES, QueryError, RoomEvent, StateView};
 use crate::id::{Position, RoomNumber};
 use crate::rows;
-use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, ScanRange, Table, key};
 
 /// Maximum number of events examined for one page: a user who may see few of them gets shorter pages, not slower ones.
 const MAX_LOOKED_AT: usize = 4096;
@@ -48,7 +48,8 @@ impl StateView<'_> {
             ScanDirection::Forward => (key_after(room, from), key_after(room, Position::MAX)),
             ScanDirection::Backward => (key::room_key(room), key_after(room, from)),
         };
-        self.rows.scan(Table::Timeline, &low, &high, direction, &mut |(key, value)| {
+        let range = ScanRange::between(Table::Timeline, &low, &high).in_direction(direction);
+        self.rows.scan(&range, &mut |(key, value)| {
             let at = rows::position_in(Table::Timeline, key)?;
             if page.events.len() >= limit || looked_at >= MAX_LOOKED_AT || bytes >= PAGE_BYTES {
                 // There is at least one more event.

@@ -1,6 +1,6 @@
 //! The state in memory: for tests, the simulation, and the model against which the real store is compared.
 
-use super::{ReadError, RowRef, ScanControl, ScanDirection, Table, TableRead, TableWrite};
+use super::{ReadError, RowRef, ScanControl, ScanDirection, ScanRange, Table, TableRead, TableWrite};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -22,10 +22,12 @@ impl MemTable {
 pub(super) type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// Returns the bounds of a scan as `BTreeMap::range` expects them; `None` if they contain no key.
-pub(super) fn key_range<'a>(from: &'a [u8], to: &'a [u8]) -> Option<KeyRange<'a>> {
-    match to.is_empty() {
-        true => Some((Bound::Included(from), Bound::Unbounded)),
-        false => (from < to).then_some((Bound::Included(from), Bound::Excluded(to))),
+pub(super) fn key_range<'a>(range: &'a ScanRange<'_>) -> Option<KeyRange<'a>> {
+    let (from, to) = (range.from, &*range.to);
+    if to.is_empty() {
+        Some((Bound::Included(from), Bound::Unbounded))
+    } else {
+        (from < to).then_some((Bound::Included(from), Bound::Excluded(to)))
     }
 }
 
@@ -36,15 +38,12 @@ impl TableRead for MemTable {
 
     fn scan(
         &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        direction: ScanDirection,
+        range: &ScanRange<'_>,
         visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
-        let (Some(rows), Some(range)) = (self.tables.get(&table), key_range(from, to)) else { return Ok(()) };
-        let mut rows = rows.range::<[u8], _>(range);
-        while let Some((key, value)) = match direction {
+        let (Some(rows), Some(keys)) = (self.tables.get(&range.table), key_range(range)) else { return Ok(()) };
+        let mut rows = rows.range::<[u8], _>(keys);
+        while let Some((key, value)) = match range.direction {
             ScanDirection::Forward => rows.next(),
             ScanDirection::Backward => rows.next_back(),
         } {

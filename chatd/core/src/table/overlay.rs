@@ -2,7 +2,7 @@
 //! undone one by one when a command is refused.
 
 use super::memory::key_range;
-use super::{ReadError, RowRef, ScanControl, ScanDirection, Table, TableRead, TableWrite};
+use super::{ReadError, RowRef, ScanControl, ScanDirection, ScanRange, Table, TableRead, TableWrite};
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -93,6 +93,7 @@ impl<'a> Overlay<'a> {
 
     /// Undoes everything that was written since [`begin`](Self::begin).
     pub fn take_back(&mut self) {
+        // Newest first, because a row may have been changed more than once.
         for UndoRecord { table, key, before } in self.undo.iter_mut().flat_map(|undo| undo.drain(..).rev()) {
             self.changes.restore(table, key, before);
         }
@@ -121,25 +122,23 @@ impl TableRead for Overlay<'_> {
 
     fn scan(
         &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        direction: ScanDirection,
+        range: &ScanRange<'_>,
         visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
-        let (Some(rows), Some(range)) = (self.changes.tables.get(&table), key_range(from, to)) else {
-            return self.base.scan(table, from, to, direction, visit);
+        let (Some(rows), Some(keys)) = (self.changes.tables.get(&range.table), key_range(range)) else {
+            return self.base.scan(range, visit);
         };
-        let mut rows = rows.range::<[u8], _>(range);
-        let mut next = || match direction {
+        let mut rows = rows.range::<[u8], _>(keys);
+        let mut next = || match range.direction {
             ScanDirection::Forward => rows.next(),
             ScanDirection::Backward => rows.next_back(),
         };
         let mut changed = next();
+        // The base returns in the same way, whether the visitor stopped it or it had no more rows.
         let mut stopped = false;
-        self.base.scan(table, from, to, direction, &mut |row| {
+        self.base.scan(range, &mut |row| {
             while let Some((key, value)) = changed {
-                let order = match direction {
+                let order = match range.direction {
                     ScanDirection::Forward => key.as_slice().cmp(row.0),
                     ScanDirection::Backward => row.0.cmp(key.as_slice()),
                 };
@@ -153,6 +152,7 @@ impl TableRead for Overlay<'_> {
                     stopped = true;
                     return Ok(ScanControl::Stop);
                 }
+                // The change hides the row of the base.
                 if order == Ordering::Equal {
                     return Ok(ScanControl::More);
                 }
@@ -161,7 +161,8 @@ impl TableRead for Overlay<'_> {
             stopped = flow == ScanControl::Stop;
             Ok(flow)
         })?;
-        while let (false, Some((key, value))) = (stopped, changed) {
+        // Changes beyond the last row of the base.
+        while !stopped && let Some((key, value)) = changed {
             changed = next();
             if let Some(value) = value {
                 stopped = visit((key, value))? == ScanControl::Stop;
@@ -209,7 +210,7 @@ mod tests {
         at_most: usize,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut out = Vec::new();
-        view.scan(TABLE, from, to, direction, &mut |(key, value)| {
+        view.scan(&ScanRange::between(TABLE, from, to).in_direction(direction), &mut |(key, value)| {
             out.push((key.to_vec(), value.to_vec()));
             Ok(if out.len() >= at_most { ScanControl::Stop } else { ScanControl::More })
         })

@@ -5,9 +5,7 @@ use bytes::Bytes;
 use quorate_chatd::store::{AppliedMembership, AppliedState, CheckpointContents, MemStore, StateStore, StoreError};
 use quorate_core::id::{POSITION_LEN, Position};
 use quorate_core::proto::{log, store};
-use quorate_core::table::{
-    self, ChangeSet, MemTable, Overlay, ScanControl, ScanDirection, Table, TableRead, TableWrite,
-};
+use quorate_core::table::{self, ChangeSet, MemTable, Overlay, ScanControl, ScanRange, Table, TableRead, TableWrite};
 use std::path::Path;
 
 /// An in-memory store with at most one mutation. See the [module](self).
@@ -62,7 +60,7 @@ impl SimStore {
         for (_, key, _) in names {
             let prefix = &key[..key.len() - POSITION_LEN];
             let mut older = Vec::new();
-            let _ = view.scan(Table::StateVersion, prefix, &key, ScanDirection::Forward, &mut |(old, _)| {
+            let _ = view.scan(&ScanRange::between(Table::StateVersion, prefix, &key), &mut |(old, _)| {
                 older.push(old.to_vec());
                 Ok(ScanControl::More)
             });
@@ -144,7 +142,7 @@ impl StateStore for SimStore {
         let (view, applied) = (self.inner.view(), self.inner.applied());
         let mut rows = Vec::new();
         for table in Table::ALL {
-            view.scan(table, &[], &[], ScanDirection::Forward, &mut |(key, value)| {
+            view.scan(&ScanRange::all(table), &mut |(key, value)| {
                 rows.push((table, key.to_vec(), Bytes::copy_from_slice(value)));
                 Ok(ScanControl::More)
             })?;

@@ -1,9 +1,9 @@
 //! Inspection of the replicas from outside, without disturbing them.
 
 use super::Simulation;
-use crate::act::SPARE;
 use crate::history::TermAndNode;
 use crate::invariants::{CheckResult, ObservedEntry, ObservedReplica};
+use crate::layout::SPARE;
 use crate::mutation::Mutation;
 use crate::replica::PodHandle;
 use crate::world::net::HostId;

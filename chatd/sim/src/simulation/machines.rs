@@ -1,12 +1,13 @@
 //! Starting and stopping of pods, and what becomes of their disks.
 
 use super::Simulation;
-use crate::act::SPARE;
+use crate::boot::{PodSetup, boot_pod};
 use crate::faults::{CALM, MS, PlannedFault};
 use crate::invariants::{CheckResult, fail_check};
+use crate::layout::SPARE;
 use crate::mutation::Mutation;
+use crate::replica::PodSlot;
 use crate::replica::disk::FaultyDisk;
-use crate::replica::{self, PodSetup, PodSlot};
 use crate::rng::Rng;
 use crate::workload;
 use crate::world::SimTime;
@@ -104,7 +105,7 @@ impl Simulation {
             slot: pod.slot.clone(),
         };
         self.world.net.kernel_is_up(host);
-        self.world.hosts[host].boot(now, replica::boot_pod(start));
+        self.world.hosts[host].boot(now, boot_pod(start));
         self.world.net.mark(host);
     }
 

@@ -4,9 +4,10 @@ mod scene;
 mod watching;
 
 use super::{PANIC, Simulation};
-use crate::act::{CLIENTS, SPARE, SimAction};
+use crate::act::SimAction;
 use crate::faults::MS;
 use crate::invariants::{CheckResult, PropertyViolation, fail_check};
+use crate::layout::{CLIENTS, SPARE};
 use crate::mutation::Mutation;
 use crate::rng::Rng;
 use crate::story::cast::StoryCast;

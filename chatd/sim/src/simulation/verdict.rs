@@ -1,10 +1,10 @@
 //! Verdict at the end: all replicas agree, and the clients' history is judged by what they agree on.
 
 use super::Simulation;
-use crate::act::SPARE;
 use crate::faults::MS;
 use crate::invariants::clients::FinalState;
 use crate::invariants::{CheckResult, fail_check, snapshot_replay_equals_log_replay};
+use crate::layout::SPARE;
 use quorate_chatd::raft::codec::log_id_from_pb;
 use quorate_chatd::raft::types::LogId;
 use quorate_chatd::store::StateStore as _;

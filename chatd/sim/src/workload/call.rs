@@ -1,7 +1,8 @@
 //! Calls of a client to a pod: the request may be lost, the answer may be lost, and patience is limited.
 
-use crate::act::{CLIENTS, PODS, SimAction};
+use crate::act::SimAction;
 use crate::history::SharedHistory;
+use crate::layout::{CLIENTS, PODS};
 use crate::mutation::Mutation;
 use crate::replica::{PodHandle, SERVER};
 use crate::rng::Rng;

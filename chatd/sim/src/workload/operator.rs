@@ -2,7 +2,7 @@
 //! tried again until it succeeds, as the real operator does.
 
 use super::call::ClientContext;
-use crate::act::CLIENTS;
+use crate::layout::CLIENTS;
 use crate::replica::CLUSTER;
 use crate::world::net::HostId;
 use futures::FutureExt as _;

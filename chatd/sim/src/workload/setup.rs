@@ -1,7 +1,7 @@
 //! Setup of the cluster, its accounts and rooms, as by an administrator and users.
 
 use super::call::{ClientContext, session_of, token_hash};
-use crate::act::PODS;
+use crate::layout::PODS;
 use crate::replica::{CLUSTER, PodHandle, SERVER};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

@@ -1,7 +1,7 @@
 //! Endpoints that describe the server: versions, capabilities, push rules (the spec's defaults; they cannot be changed
 //! yet).
 
-use super::MatrixContext;
+use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use crate::service::CallerSession;

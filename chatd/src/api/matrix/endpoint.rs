@@ -1,7 +1,7 @@
 //! Conversion of HTTP requests to ruma's types and back. Routes come from ruma's metadata, so that every path a version
 //! of the spec knows is served; tokens, sizes and JSON are checked in one place.
 
-use super::MatrixContext;
+use super::context::MatrixContext;
 use super::error::MatrixError;
 use super::fresh::AnswerFreshness;
 use crate::api::listen::{BodyFault, CallerConnection};
@@ -38,6 +38,8 @@ pub(super) struct EndpointRoutes {
 }
 
 /// Reader of an endpoint's requests; apart from the router, so that all of them can be listed.
+// Only fuzzing reads requests by it; a pod only lists endpoints.
+#[cfg_attr(not(any(test, feature = "testing")), allow(dead_code))]
 pub(super) struct RequestReader {
     pub(super) method: http::Method,
     /// Newest spelling of the endpoint's path.
@@ -50,6 +52,7 @@ pub(super) struct RequestReader {
     read: ReadFn,
 }
 
+#[cfg(any(test, feature = "testing"))]
 impl RequestReader {
     /// Reads a request: all that happens to it before its handler.
     pub(super) fn read(&self, arguments: &[&str], request: http::Request<Bytes>) -> Result<(), MatrixError> {

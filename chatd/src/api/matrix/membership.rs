@@ -1,7 +1,7 @@
 //! Endpoints for membership: changes of it, and lists of rooms and members.
 
-use super::MatrixContext;
 use super::account::user_id;
+use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;

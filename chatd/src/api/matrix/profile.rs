@@ -1,6 +1,6 @@
 //! Endpoints for profiles: display names and avatars.
 
-use super::MatrixContext;
+use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use crate::service::{CallerSession, ReadConsistency};

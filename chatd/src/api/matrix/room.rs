@@ -1,6 +1,6 @@
 //! Endpoints that create rooms and find them.
 
-use super::MatrixContext;
+use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use crate::service::{CallerSession, ReadConsistency};

@@ -1,6 +1,6 @@
 //! Endpoints for logging in and out.
 
-use super::MatrixContext;
+use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use crate::service::{CallerSession, LoggedIn, NewLogin};

@@ -1,6 +1,6 @@
 //! Endpoints that read and set the state of rooms.
 
-use super::MatrixContext;
+use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;

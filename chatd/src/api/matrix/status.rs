@@ -1,6 +1,6 @@
 //! `/_quorate/status` for administrators who log in as users: the same page as on the admin listener.
 
-use super::MatrixContext;
+use super::context::MatrixContext;
 use super::endpoint::RequestCredentials;
 use super::error::MatrixError;
 use crate::metrics;

@@ -4,7 +4,7 @@
 //! A part is read when the connection has taken the one before it. So a slow reader holds one part in memory and no
 //! turn at the store; all parts are of the same position, so that they make one state.
 
-use super::MatrixContext;
+use super::context::MatrixContext;
 use super::error::MatrixError;
 use crate::service::{CallerSession, ChatService, ReadConsistency, RequestRefusal};
 use axum::body::Body;

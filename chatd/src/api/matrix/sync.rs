@@ -4,12 +4,9 @@
 //! CPU: it is woken by its rooms and its user, never by a timer other than its own.
 
 mod poll;
-mod shared;
 
-pub(super) use shared::SharedSync;
-
-use super::MatrixContext;
 use super::account::{stored_filter, user_id};
+use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;

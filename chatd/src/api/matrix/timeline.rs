@@ -1,6 +1,6 @@
 //! Endpoints for messages: sending, redacting, finding, paging.
 
-use super::MatrixContext;
+use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;

@@ -31,8 +31,8 @@ pub trait LogDisk: Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
     /// Takes the lock of the directory for this process; `None` if another process has it.
     fn try_lock(&self) -> io::Result<Option<Box<dyn DirLock>>>;
-    /// Returns the time that the next batch takes, for disks whose calls take none: [`super::ThreadingModel::Task`] waits for
-    /// it.
+    /// Returns the time that the next batch takes, for disks whose calls take none:
+    /// [`ThreadingModel::Task`](crate::raft::threading::ThreadingModel::Task) waits for it.
     fn latency(&self) -> Duration {
         Duration::ZERO
     }

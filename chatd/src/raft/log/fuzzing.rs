@@ -3,10 +3,11 @@
 
 use super::disk::LogDisk as _;
 use super::format::{HEADER, RecordBuffer, RecordKind, SegmentHeader, SegmentSeal, check_record, file_name};
-use super::options::{LogOptions, ThreadingModel};
+use super::options::LogOptions;
 use super::recovery::{RecoveredLog, recover_log};
 use super::sim_disk::SimDisk;
 use crate::raft::codec::decode_entry;
+use crate::raft::threading::ThreadingModel;
 use bytes::{Buf, BufMut, Bytes};
 use prost::encoding::{DecodeContext, WireType};
 use prost::{DecodeError, Message};

@@ -1,6 +1,7 @@
 //! Settings of the log.
 
 use super::observe::{LogObserver, NoLogObserver};
+use crate::raft::threading::ThreadingModel;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +9,6 @@ use std::time::Duration;
 /// Largest payload of a record, in bytes. openraft's requests are bounded at 1 MiB and a proposer's entry at 256 KiB (a
 /// single command at 512 KiB), so this only rejects nonsense.
 pub const MAX_RECORD: usize = 16 << 20;
-
-/// Threading model of the writer and of file reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ThreadingModel {
-    /// A dedicated thread for the writer, and reads from files on tokio's blocking threads. For real disks.
-    Threads,
-    /// A task on the current tokio runtime. For in-memory disks, so that a simulation stays deterministic.
-    Task,
-}
 
 /// Settings of a [`super::LogStore`]; the default is what production uses.
 #[derive(Clone)]

@@ -3,9 +3,10 @@
 use super::error::LogError;
 use super::format::{FormatMismatch, RecordKind, RecordSlot, check_record};
 use super::index::{EntryRun, SegmentFile};
-use super::options::{LogOptions, ThreadingModel};
+use super::options::LogOptions;
 use super::shared::SharedLog;
 use crate::raft::codec::decode_entry;
+use crate::raft::threading::ThreadingModel;
 use crate::raft::types::{LogEntry, TypeConfig, Vote};
 use bytes::Bytes;
 use futures::stream::{self, Stream};

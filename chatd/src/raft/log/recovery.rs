@@ -98,6 +98,7 @@ fn segment_numbers(disk: &dyn LogDisk) -> Result<Vec<u64>, LogError> {
     for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
         disk.remove(name).map_err(|source| LogError::io("remove", name, source))?;
     }
+    // Also makes the name of a segment durable whose creator was killed between renaming and syncing.
     disk.sync().map_err(|source| LogError::io("sync", &disk.name(), source))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| file_number(name)).collect();
     numbers.sort_unstable();

@@ -5,11 +5,12 @@ use super::disk::{FsDisk, LogDisk};
 use super::error::LogError;
 use super::format::HEADER;
 use super::index::LogExtent;
-use super::options::{LogOptions, MAX_RECORD, ThreadingModel};
+use super::options::{LogOptions, MAX_RECORD};
 use super::reader::LogReader;
 use super::recovery::{self, RecoveredLog, RecoveryReport};
 use super::shared::SharedLog;
 use super::writer::{AckSender, LogOp, LogWriter};
+use crate::raft::threading::ThreadingModel;
 use crate::raft::types::{LogEntry, LogId, TypeConfig, Vote, sampled_traces};
 use crate::trace::append;
 use openraft::OptionalSend;
@@ -61,6 +62,7 @@ impl LogStore {
     pub fn open_on(disk: Arc<dyn LogDisk>, mut options: LogOptions) -> Result<(Self, RecoveryReport), LogError> {
         options.segment_bytes = options.segment_bytes.clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
         options.queue_bytes = options.queue_bytes.max(1);
+        // Locked before it is read, as recovery writes as well: it cuts off what looks torn.
         let lock = recovery::lock_directory(&*disk, options.lock_wait)?;
         let RecoveredLog { segment, meta, next, memory, doomed, report } = recovery::recover_log(&*disk, &options)?;
         tracing::info!(
@@ -248,6 +250,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let vote = *vote;
+        // Durable before openraft sends it: a node that forgot its vote could vote twice (Raft paper, §5.2).
         self.request(|ack| LogOp::Vote(vote, ack)).await.map_err(|error| error.to_io())
     }
 

@@ -139,6 +139,7 @@ impl LogWriter {
         let result = self.commit(&ops, queue.len());
         if let Err(error) = &result {
             tracing::error!(%error, "cannot write the log; nothing more is written to it");
+            // Before the callers are answered: whoever learns of a failure must find its cause.
             self.shared.fail(error);
         }
         let go_on = result.is_ok() && closing.is_none();
@@ -151,6 +152,7 @@ impl LogWriter {
         if let Some(ack) = closing {
             let result = result.clone().and_then(|()| self.mark_clean());
             self.shared.fail(&LogError::Closed);
+            // Released before the caller is answered, who may open the directory again at once.
             self.lock = None;
             let _ = ack.send(result);
         }
@@ -181,6 +183,7 @@ impl LogWriter {
             return Ok(());
         }
         let staged = self.shared.lock().meta.committed;
+        // First, because checksums and slots are made for the segment and the offset that are written.
         self.make_room(ops)?;
         self.frames.begin(self.segment.end);
         self.effects.clear();
@@ -195,6 +198,7 @@ impl LogWriter {
             self.frames.push(seal, RecordKind::Committed, &log_id_to_pb(&committed));
         }
         self.write(queued)?;
+        // Only now: a reader must not find the slot of a record that is not in the file.
         self.publish();
         Ok(())
     }
@@ -220,6 +224,7 @@ impl LogWriter {
             }
             LogOp::Purge(upto, _) => {
                 self.meta.purged = Some(*upto);
+                // A snapshot may cover more than this log holds. The next entry then follows the snapshot.
                 self.next = self.next.max(upto.index.saturating_add(1));
                 self.frame_state(seal);
                 self.effects.push(MemoryUpdate::Purge(*upto));
@@ -302,6 +307,7 @@ impl LogWriter {
                 MemoryUpdate::Purge(upto) => self.doomed.extend(memory.purge(upto)),
             }
         }
+        // `committed` stays as it is: `save_committed` may have moved it on since this batch was prepared.
         memory.meta.vote = self.meta.vote;
         memory.meta.cluster_id.clone_from(&self.meta.cluster_id);
         memory.cache.evict(self.options.cache_bytes, self.next);

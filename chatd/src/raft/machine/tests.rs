@@ -6,6 +6,7 @@ use super::*;
 use crate::feed::FeedTopics;
 use crate::raft::log::sim_disk::SimDisk;
 use crate::raft::log::{LogOptions, LogStore};
+use crate::raft::observe::AppliedBatch;
 use crate::store::{AppliedMembership, CheckpointContents, MemStore, RocksSettings, RocksStore};
 use futures::stream;
 use openraft::StorageError;

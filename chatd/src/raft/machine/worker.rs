@@ -1,13 +1,13 @@
 //! The apply thread: takes entries, makes one commit per batch, then sends the answers.
 
 use super::MachineError;
-use super::observe::{AppliedBatch, MachineObserver, payload_bytes};
 use crate::failpoint::{FailPoint, pass_point};
 use crate::feed::tail::TailAddition;
 use crate::feed::{ChangeFeed, FeedTopics};
 use crate::raft::codec::{log_id_to_pb, membership_to_pb};
-use crate::raft::log::ThreadingModel;
-use crate::raft::types::{EncodedBatch, EntryOutcomes, LogEntry, TypeConfig, sampled_traces};
+use crate::raft::observe::{AppliedBatch, MachineObserver};
+use crate::raft::threading::ThreadingModel;
+use crate::raft::types::{EncodedBatch, EntryOutcomes, LogEntry, TypeConfig, payload_bytes, sampled_traces};
 use crate::store::{self, AppliedMembership, FatalSignal, HotRows, StateStore, StoreError};
 use crate::trace::apply::ApplyTrace;
 use openraft::EntryPayload;
@@ -91,6 +91,7 @@ impl ApplyWorker {
 
 impl Drop for ApplyThread {
     fn drop(&mut self) {
+        // Closes the queue, which is what the thread ends on.
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
             // At most a few batches are left to apply. Afterwards the database can be opened again.

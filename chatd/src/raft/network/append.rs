@@ -110,6 +110,7 @@ impl<S> Drop for EndOnDrop<S> {
         let mut shared = lock_pipeline(&self.0);
         let (requests, waker) = (shared.requests.take(), shared.waker.take());
         drop(shared);
+        // Without the lock, which the request body takes as soon as it is polled.
         drop(requests);
         if let Some(waker) = waker {
             waker.wake();

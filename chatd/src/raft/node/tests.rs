@@ -3,11 +3,11 @@
 
 mod admin;
 mod certificates;
-mod chat;
+pub(in crate::raft) mod chat;
 mod clocks;
 mod compaction;
 mod elections;
-mod harness;
+pub(in crate::raft) mod harness;
 mod history;
 mod identity;
 mod members;

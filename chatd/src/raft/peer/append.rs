@@ -67,6 +67,7 @@ pub(super) fn serve_appends(
             Ok(result) => result,
             Err(fatal) => return Some((Err(stopped_status(&fatal)), None)),
         };
+        // A sender with an older vote than this node's is not the leader that readiness asks about.
         if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
             door.contact.stamp();
         }
@@ -111,6 +112,7 @@ impl IncomingAppends {
         }
         let sequence = request.sequence;
         let request = append_from_pb(request).map_err(|error| malformed_status(&error))?;
+        // Before openraft has the request: answers are matched with sequence numbers by their order alone.
         lock_unanswered(&self.link).sequences.push_back(sequence);
         Ok(Some(request))
     }

@@ -120,8 +120,10 @@ impl OrderedPipeline {
                     unsettled.push_back(*job);
                 }
             }
+            // What was in flight was given before what waits.
             unsettled.append(&mut self.waiting);
             self.waiting = unsettled;
+            // A new id, as apply accepts nothing behind the gap in the old sequence.
             self.sequence = Sequence { id: rand::random(), number: 0 };
             self.until_a_leader().await;
         }
@@ -274,3 +276,6 @@ async fn next_job(jobs: &mut Option<mpsc::Receiver<OrderedJob>>) -> Option<Order
 fn is_out_of_sequence(outcome: &Outcome) -> bool {
     matches!(&outcome.kind, Some(Kind::Rejected(rejected)) if rejected.reason() == Reason::OutOfSequence)
 }
+
+#[cfg(test)]
+mod tests;

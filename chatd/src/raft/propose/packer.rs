@@ -16,7 +16,7 @@ use crate::raft::{
 };
 use crate::trace::{
     command::CommandMark,
-    entry::{self, EntrySpan},
+    packing::{self, EntrySpan},
 };
 use openraft::errors::ClientWriteError;
 use prost::{Message as _, bytes::Bytes};
@@ -154,7 +154,7 @@ impl EntryPacker {
         let Some(TimeStamp { time_ms, trust }) = self.time.stamp() else {
             return answer_all(answers, || ProposeAttempt::NotLeader(None));
         };
-        let packed = entry::begin_entry(&sampled, envelopes.len());
+        let packed = packing::begin_entry(&sampled, envelopes.len());
         let batch = PackedBatch { time_ms, envelopes, time_trust: trust.into() };
         let trace = packed.as_ref().map(|packed| packed.trace().clone());
         let encoded = EncodedBatch { bytes: batch.encode_to_vec().into(), trace };

@@ -1,11 +1,12 @@
 //! Builds a snapshot while entries are still being applied.
 
-use super::SnapshotError;
 use super::files::{self, KnownChecksums};
 use super::manifest::CheckedManifest;
 use super::shelf::{DATA, MANIFEST, SnapshotData, SnapshotShelf};
+use super::{RaftSnapshot, SnapshotError};
 use crate::failpoint::{FailPoint, pass_point};
-use crate::raft::machine::{MachineObserver, RaftSnapshot, ThreadingModel, off_the_runtime};
+use crate::raft::observe::MachineObserver;
+use crate::raft::threading::{ThreadingModel, off_the_runtime};
 use crate::raft::types::TypeConfig;
 use crate::store::{StateStore, sync_dir};
 use openraft::storage::RaftSnapshotBuilder;

@@ -64,6 +64,7 @@ impl IncomingSnapshot {
         looking.keep_whole(begun)?;
         let wanted = looking.take_from(&sources)?;
         let reread = looking.reread;
+        // Only now, because files were taken from them.
         for other in others {
             fs::remove_dir_all(&other).map_err(StoreError::io("removing", &other))?;
         }
@@ -138,6 +139,7 @@ impl IncomingSnapshot {
         part.file.sync_all().map_err(StoreError::io("syncing", &part.path))?;
         pass_point(FailPoint::PartSynced);
         let target = self.data().join(&part.name);
+        // Named after the sync: the next transfer does not read a table again that has its name.
         fs::rename(&part.path, &target).map_err(StoreError::io("renaming into place", &target))?;
         pass_point(FailPoint::PartRenamed);
         self.wanted.remove(&part.name);

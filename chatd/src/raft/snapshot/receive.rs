@@ -1,16 +1,16 @@
 //! Receives a snapshot and hands it to openraft for installation.
 
-use super::SnapshotError;
 use super::incoming::IncomingSnapshot;
 use super::manifest::CheckedManifest;
 use super::shelf::{SnapshotData, SnapshotShelf};
 use super::turn::{HeldTurn, TransferTurn};
-use crate::raft::machine::{RaftSnapshot, StateMachine, ThreadingModel, off_the_runtime};
+use super::{RaftSnapshot, SnapshotError};
 use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
 use crate::raft::network::snapshot::{ReceiveSnapshot, SnapshotResponses};
 use crate::raft::observe::RaftObserver;
 use crate::raft::propose::NoObserver;
-use crate::raft::types::{TypeConfig, Vote};
+use crate::raft::threading::{ThreadingModel, off_the_runtime};
+use crate::raft::types::Vote;
 use crate::raft::volume::{VolumeGauge, VolumeSizes};
 use crate::store::StateStore;
 use futures::future::BoxFuture;
@@ -30,20 +30,6 @@ pub trait SnapshotInstaller: Send + Sync + 'static {
     fn vote(&self) -> Vote;
     /// Installs a complete snapshot in the name of the leader with this vote; returns this node's vote.
     fn install(&self, leader: Vote, snapshot: RaftSnapshot) -> BoxFuture<'_, Result<Vote, String>>;
-}
-
-impl<S: StateStore> SnapshotInstaller for openraft::Raft<TypeConfig, StateMachine<S>> {
-    fn vote(&self) -> Vote {
-        use openraft::async_runtime::WatchReceiver as _;
-        self.metrics().borrow_watched().vote
-    }
-
-    fn install(&self, leader: Vote, snapshot: RaftSnapshot) -> BoxFuture<'_, Result<Vote, String>> {
-        Box::pin(async move {
-            let installed = self.install_full_snapshot(leader, snapshot).await;
-            installed.map(|response| response.vote).map_err(|error| error.to_string())
-        })
-    }
 }
 
 /// Options for receiving snapshots.
@@ -129,6 +115,7 @@ impl<S: StateStore> ReceiveSnapshot for SnapshotReceiver<S> {
             let told = Ok(response_of(Answer::Installed(vote_to_pb(&own))));
             return Ok(Box::pin(tokio_stream::once(told)));
         }
+        // Before the incoming directory is touched: preparing it removes the files of all other transfers.
         let turn = self.turn.take(leader).await?;
         let (answers, queue) = mpsc::channel(ANSWERS_AHEAD);
         let transfer = IncomingTransfer {

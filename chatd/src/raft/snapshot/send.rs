@@ -2,10 +2,10 @@
 
 use super::manifest::CheckedManifest;
 use super::shelf::SnapshotData;
-use crate::raft::machine::{ThreadingModel, off_the_runtime};
 use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
 use crate::raft::network::snapshot::{SendSnapshot, SendSnapshotError, SnapshotFacts, SnapshotOf};
 use crate::raft::observe::PeerObserver;
+use crate::raft::threading::{ThreadingModel, off_the_runtime};
 use crate::raft::types::Vote;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;

@@ -1,9 +1,8 @@
 //! The snapshots on this pod's volume.
 
-use super::SnapshotError;
 use super::manifest::CheckedManifest;
+use super::{RaftSnapshot, SnapshotError};
 use crate::failpoint::{FailPoint, pass_point};
-use crate::raft::machine::RaftSnapshot;
 use crate::store::{StoreError, copy_durably, sync_dir};
 use quorate_core::proto::log;
 use std::ffi::OsStr;
@@ -215,6 +214,7 @@ impl SnapshotShelf {
     /// Gives a finished directory its name, from which point it is complete, even after a crash.
     pub(super) fn finish(&self, dir: &Path, manifest: CheckedManifest) -> Result<SnapshotData, StoreError> {
         let target = self.inner.snapshots.join(manifest.id());
+        // Contents before the name, as a directory with its final name counts as complete.
         sync_dir(dir)?;
         fs::rename(dir, &target).map_err(StoreError::io("renaming into place", &target))?;
         pass_point(FailPoint::SnapshotRenamed);

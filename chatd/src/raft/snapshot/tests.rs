@@ -3,7 +3,7 @@ use super::shelf::{DATA, MANIFEST};
 use super::*;
 use crate::raft::machine::StateMachine;
 use crate::raft::machine::tests::support::{feed, machine_over, until};
-use crate::raft::types::{LeaderId, TypeConfig, Vote};
+use crate::raft::types::{LeaderId, Vote};
 use crate::store::{FatalSignal, MemStore, RocksSettings, RocksStore, StateStore};
 use openraft::storage::{RaftSnapshotBuilder as _, RaftStateMachine as _};
 use quorate_core::invariant::state_digest;

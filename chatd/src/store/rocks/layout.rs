@@ -77,6 +77,7 @@ impl StateLayout {
         drop(LiveDatabase::open(&beside, engine, OpenMode::New)?);
         pass_point(FailPoint::FirstStateMade);
         fs::rename(&beside, &dir).map_err(StoreError::io("renaming", &beside))?;
+        // The name must be durable before `CURRENT` has it: a name without a directory counts as damage.
         sync_dir(&self.root)?;
         pass_point(FailPoint::FirstStateRenamed);
         self.make_current(&dir)?;
@@ -104,6 +105,7 @@ impl StateLayout {
         sync_dir(&beside)?;
         pass_point(FailPoint::NextStateFilled);
         fs::rename(&beside, &dir).map_err(StoreError::io("renaming", &beside))?;
+        // As in `create`: durable before `CURRENT` names it.
         sync_dir(&self.root)?;
         pass_point(FailPoint::NextStateRenamed);
         Ok(dir)

@@ -149,12 +149,14 @@ impl LiveDatabase {
             applied.membership = Arc::new(membership);
         }
         self.write(batch)?;
+        // After the write, so that the position is never ahead of the rows.
         self.set_applied(applied);
         Ok(())
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
         let mut options = WriteOptions::default();
+        // The Raft log takes its place: what a crash loses here is applied again from there.
         options.disable_wal(true);
         self.db.write_opt(batch, &options).map_err(self.failed("writing to"))
     }

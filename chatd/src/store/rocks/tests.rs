@@ -2,7 +2,9 @@ use super::*;
 use crate::store::{MemStore, cluster_row};
 use quorate_core::invariant::state_digest;
 use quorate_core::proto::store as rows;
-use quorate_core::table::{self, Overlay, ScanControl, ScanDirection, Table, TableRead, TableWrite as _, key};
+use quorate_core::table::{
+    self, Overlay, ScanControl, ScanDirection, ScanRange, Table, TableRead, TableWrite as _, key,
+};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::fs;
@@ -89,7 +91,7 @@ fn all(
     direction: ScanDirection,
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found = Vec::new();
-    view.scan(table, from, to, direction, &mut |(key, value)| {
+    view.scan(&ScanRange::between(table, from, to).in_direction(direction), &mut |(key, value)| {
         found.push((key.to_vec(), value.to_vec()));
         Ok(if found.len() == 50 { ScanControl::Stop } else { ScanControl::More })
     })

@@ -66,6 +66,7 @@ fn check_once(core: &RocksCore, live: &Arc<LiveDatabase>, flushed: &mut LastFlus
     if errors > 0 {
         return Err(background_error(live, errors));
     }
+    // Read before the flush, which need not contain what is committed while it runs.
     let applied = live.applied().index();
     let behind = applied.unwrap_or(0).saturating_sub(flushed.index.unwrap_or(0));
     let settings = &core.engine.settings;

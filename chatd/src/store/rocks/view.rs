@@ -5,7 +5,7 @@ use crate::store::StoreError;
 use crate::store::columns::{self, DbColumn};
 use bytes::Bytes;
 use held::OwnedSnapshot;
-use quorate_core::table::{ReadError, RowRef, ScanControl, ScanDirection, Table, TableRead};
+use quorate_core::table::{ReadError, RowRef, ScanControl, ScanDirection, ScanRange, Table, TableRead};
 use rocksdb::{ReadOptions, Snapshot};
 use std::sync::Arc;
 
@@ -60,13 +60,11 @@ impl TableRead for RocksView {
 
     fn scan(
         &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        direction: ScanDirection,
+        range: &ScanRange<'_>,
         visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
-        let (lower, upper) = (columns::row_key(table, from), columns::upper_bound(table, to));
+        let (table, direction) = (range.table, range.direction);
+        let (lower, upper) = (columns::row_key(table, range.from), columns::upper_bound(table, &range.to));
         if lower >= upper {
             return Ok(());
         }

@@ -4,6 +4,7 @@ use crate::proto::log::command::Kind;
 use crate::proto::log::set_membership::Change;
 use crate::proto::log::{Envelope, HistoryPurged};
 use crate::query::{FeedScope, QueryError, RelationQuery, SyncFilter, SyncRequest};
+use crate::table::ScanDirection;
 use crate::testing::{World, command, position, world};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;

@@ -6,7 +6,7 @@ use crate::proto::store;
 use crate::query::rooms::room_membership;
 use crate::query::{QueryError, RoomMembership, StateView};
 use crate::rows;
-use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::table::{self, ScanControl, ScanRange, Table, key};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum number of events of the whole cluster that are walked through to learn which rooms changed; beyond it, the
@@ -46,8 +46,7 @@ impl StateView<'_> {
         visit: &mut dyn FnMut(RoomNumber, Position, AccountDatum),
     ) -> Result<(), QueryError> {
         let user = key::devices_of(localpart).len();
-        let end = key::after_prefix(prefix);
-        self.rows.scan(Table::AccountData, prefix, &end, ScanDirection::Forward, &mut |(key, value)| {
+        self.rows.scan(&ScanRange::with_prefix(Table::AccountData, prefix), &mut |(key, value)| {
             let row: store::AccountData = table::decode_value(Table::AccountData, value)?;
             let rest = key.get(user..).unwrap_or_default();
             let event_type = String::from_utf8_lossy(rest.get(8..).unwrap_or_default()).into_owned();

@@ -10,7 +10,7 @@ use crate::proto::store::membership::Kind;
 use crate::query::state::{StateVersions, key_after};
 use crate::query::{PAGE_BYTES, QueryError, RoomEvent, RoomMembership, StateView, SyncFilter};
 use crate::rows::{self, event_type};
-use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::table::{self, ScanControl, ScanRange, Table, key};
 use crate::visibility::UserVisibility;
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
@@ -83,7 +83,7 @@ impl StateView<'_> {
     fn has_event_after(&self, room: RoomNumber, at: Position) -> Result<bool, QueryError> {
         let mut found = false;
         let (low, high) = (key_after(room, at), key_after(room, Position::MAX));
-        self.rows.scan(Table::Timeline, &low, &high, ScanDirection::Forward, &mut |_| {
+        self.rows.scan(&ScanRange::between(Table::Timeline, &low, &high), &mut |_| {
             found = true;
             Ok(ScanControl::Stop)
         })?;
@@ -183,14 +183,16 @@ impl StateView<'_> {
             Some(known) => self.changed_versions(span.room, known, shown.before)?,
             None => self.versions(span.room, &key::room_key(span.room), shown.before)?,
         };
+        // These are newer than `before`, and so replace the versions found there.
         versions.extend(shown.taken_out);
         let timeline = shown.timeline;
         let members_changed = timeline.events.iter().any(|event| event.is_state(event_type::MEMBER))
             || versions.keys().any(|(event_type, _)| event_type == event_type::MEMBER);
         // A room that the user is out of has no summary, which would describe those who are in it at present.
-        let summary = match span.left_at.is_none() && (members_changed || delta_from.is_none()) {
-            true => Some(self.room_in_short(span.room, request.localpart)?),
-            false => None,
+        let summary = if span.left_at.is_none() && (members_changed || delta_from.is_none()) {
+            Some(self.room_in_short(span.room, request.localpart)?)
+        } else {
+            None
         };
         if request.filter.lazy_load_members {
             let mut needed: BTreeSet<String> = timeline.events.iter().map(|event| event.sender.clone()).collect();
@@ -213,9 +215,10 @@ impl StateView<'_> {
         let mut shown = ShownSpan { before: span.state_at(span.until), ..ShownSpan::default() };
         let (mut looked_at, mut bytes) = (0, 0);
         let (low, high) = (key_after(span.room, floor), key_after(span.room, span.until));
-        self.rows.scan(Table::Timeline, &low, &high, ScanDirection::Backward, &mut |(key, value)| {
+        self.rows.scan(&ScanRange::between(Table::Timeline, &low, &high).backward(), &mut |(key, value)| {
             let at = rows::position_in(Table::Timeline, key)?;
             looked_at += 1;
+            // A timeline never jumps over what the user may not see (`sync` says why): it begins after that.
             if looked_at > MAX_LOOKED_AT || !span.shows(at) {
                 shown.timeline.limited = true;
                 return Ok(ScanControl::Stop);
@@ -224,6 +227,7 @@ impl StateView<'_> {
             let event = self.in_timeline(event, &span.sight)?;
             if !filter.timeline.wants(&event) {
                 if let Some(state_key) = event.state_key {
+                    // The walk goes backward: the first version found is the newest.
                     shown.taken_out.entry((event.event_type, state_key)).or_insert(at);
                 }
             } else if shown.timeline.events.len() == limit || bytes >= PAGE_BYTES {

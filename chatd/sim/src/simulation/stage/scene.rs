@@ -1,9 +1,9 @@
 //! Execution of a story's steps.
 
 use super::{BEAT, StoryPlayer};
-use crate::act::SPARE;
 use crate::faults::MS;
 use crate::invariants::{CheckResult, fail_check};
+use crate::layout::SPARE;
 use crate::story::step::{StoryMessage, StoryStep};
 use crate::story::tell;
 use crate::world::net::HostId;

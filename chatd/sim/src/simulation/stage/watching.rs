@@ -1,7 +1,7 @@
 //! Observation of the pods from outside; changes are told in the story.
 
 use super::StoryPlayer;
-use crate::act::SPARE;
+use crate::layout::SPARE;
 use crate::story::tell;
 use crate::world::net::HostId;
 use quorate_chatd::raft::cluster::NodeStatus;

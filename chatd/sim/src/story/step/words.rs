@@ -1,7 +1,7 @@
 //! Parser of a step, which takes its sentence apart word by word.
 
 use super::{StoryUser, USERS};
-use crate::act::SPARE;
+use crate::layout::SPARE;
 use crate::world::net::HostId;
 
 /// Remainder of a step that is still to be read.

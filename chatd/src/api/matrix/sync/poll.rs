@@ -4,9 +4,9 @@
 //! its user to be in. News that need rows (state, members, a gap) are read once for all who want the same. Only a poll
 //! that has fallen behind, or whose user's own memberships or account data have changed, reads the user's rows.
 
-use super::super::MatrixContext;
+use super::super::context::MatrixContext;
 use super::super::error::MatrixError;
-use super::shared::{JoinedAt, NewsKey};
+use super::super::shared_sync::{JoinedAt, NewsKey};
 use crate::feed::{FeedSubscription, FeedTopics};
 use crate::metrics::delivery::SyncSource;
 use crate::service::{CallerSession, RequestRefusal};

@@ -2,7 +2,8 @@
 
 use super::support::{all, append, entry, fill, last_segment, log_id, open, options, reopen, saved_vote, submit, vote};
 use crate::raft::log::sim_disk::SimDisk;
-use crate::raft::log::{BatchReport, LogDisk as _, LogError, LogObserver, LogOptions, LogStore, ThreadingModel};
+use crate::raft::log::{BatchReport, LogDisk as _, LogError, LogObserver, LogOptions, LogStore};
+use crate::raft::threading::ThreadingModel;
 use futures::TryStreamExt as _;
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,8 @@
 //! A log on a simulated disk, and entries for it.
 
 use crate::raft::log::sim_disk::SimDisk;
-use crate::raft::log::{LogError, LogOptions, LogStore, RecoveryReport, ThreadingModel};
+use crate::raft::log::{LogError, LogOptions, LogStore, RecoveryReport};
+use crate::raft::threading::ThreadingModel;
 use crate::raft::types::{EncodedBatch, LeaderId, LogEntry, LogId, TypeConfig, Vote};
 use bytes::Bytes;
 use openraft::EntryPayload;

@@ -1,8 +1,9 @@
 //! Entries with effects, and a network without peers.
 
-use super::super::{MachineObserver, StateMachine};
+use super::super::StateMachine;
 use crate::feed::ChangeFeed;
-use crate::raft::snapshot::{SnapshotData, SnapshotShelf};
+use crate::raft::observe::MachineObserver;
+use crate::raft::snapshot::{RaftSnapshot, SnapshotData, SnapshotShelf};
 use crate::raft::types::{EncodedBatch, LeaderId, LogEntry, LogId, NodeAddresses, TypeConfig};
 use crate::store::{FatalSignal, StateStore};
 use futures::stream;
@@ -134,7 +135,7 @@ impl RaftNetworkV2<TypeConfig> for Nowhere {
     async fn full_snapshot(
         &mut self,
         _: crate::raft::types::Vote,
-        _: super::super::RaftSnapshot,
+        _: RaftSnapshot,
         _: impl Future<Output = ReplicationClosed> + Send + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {

@@ -44,7 +44,7 @@ pub(super) fn create_room(user: &str) -> Envelope {
     by(user, "create", Kind::CreateRoom(CreateRoom::default()))
 }
 
-pub(super) fn message(user: &str, room_id: &str, transaction_id: &str) -> Envelope {
+pub(in crate::raft) fn message(user: &str, room_id: &str, transaction_id: &str) -> Envelope {
     let content = format!(r#"{{"msgtype":"m.text","body":"{transaction_id}"}}"#).into_bytes().into();
     let event = SendEvent { room_id: room_id.into(), r#type: "m.room.message".into(), state_key: None, content };
     by(user, transaction_id, Kind::SendEvent(event))
@@ -62,7 +62,7 @@ pub(super) fn retention(user: &str, room_id: &str, lifetime_ms: u64) -> Envelope
 }
 
 /// Creates a user with a room, through this node.
-pub(super) fn room(node: &TestNode, user: &str) -> String {
+pub(in crate::raft) fn room(node: &TestNode, user: &str) -> String {
     accepted(&node.propose(register(user)).expect("applied"));
     let outcome = node.propose(create_room(user)).expect("applied");
     match outcome.kind {
@@ -71,13 +71,13 @@ pub(super) fn room(node: &TestNode, user: &str) -> String {
     }
 }
 
-pub(super) fn accepted(outcome: &Outcome) {
+pub(in crate::raft) fn accepted(outcome: &Outcome) {
     let refused = matches!(outcome.kind, None | Some(outcome::Kind::Rejected(_)));
     assert!(!refused, "refused: {outcome:?}");
 }
 
 /// Returns the transaction ids of all messages in the room, in their order, as this node has applied them.
-pub(super) fn messages(node: &TestNode, user: &str, room_id: &str) -> Vec<String> {
+pub(in crate::raft) fn messages(node: &TestNode, user: &str, room_id: &str) -> Vec<String> {
     let rows = node.store().view();
     let view = StateView::open(&rows).expect("bootstrapped");
     let room = view.resolve_room(room_id).expect("there");

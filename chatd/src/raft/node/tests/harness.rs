@@ -46,7 +46,7 @@ pub(super) const RESERVE: u64 = 100 << 20;
 
 /// Settings of a test's nodes.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Setup {
+pub(in crate::raft) struct Setup {
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) write_wait: Option<Duration>,
     pub(super) keep_entries: u64,
@@ -61,15 +61,15 @@ pub(super) struct Setup {
     pub(super) receive_stall: Option<Duration>,
 }
 
-pub(super) struct Cluster {
+pub(in crate::raft) struct Cluster {
     pub(super) authority: Authority,
-    pub(super) nodes: Vec<TestNode>,
+    pub(in crate::raft) nodes: Vec<TestNode>,
     pub(super) setup: Setup,
     proxies: Runtime,
 }
 
 /// A volume with an address, whose node runs or not.
-pub(super) struct TestNode {
+pub(in crate::raft) struct TestNode {
     pub(super) name: String,
     pub(super) dir: TempDir,
     pub(super) listen: SocketAddr,
@@ -106,7 +106,7 @@ impl Cluster {
     }
 
     /// Creates an initialised cluster with a leader, in which all nodes are ready.
-    pub(super) fn started(count: usize, setup: Setup) -> Self {
+    pub(in crate::raft) fn started(count: usize, setup: Setup) -> Self {
         let cluster = Self::empty(count, setup);
         let voters = cluster.members();
         cluster.nodes[0]
@@ -281,7 +281,7 @@ impl TestNode {
     }
 
     /// Runs a task to its end on the node's own runtime.
-    pub(super) fn run<T, F>(&self, task: impl FnOnce(NodeHandle) -> F) -> T
+    pub(in crate::raft) fn run<T, F>(&self, task: impl FnOnce(NodeHandle) -> F) -> T
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::metrics::ChatMetrics;
-use crate::raft::machine::RaftSnapshot;
 use crate::raft::network::snapshot::{ReceiveSnapshot, SendSnapshot as _, SendSnapshotError, SnapshotResponses};
 use crate::raft::observe::RaftObserver as _;
 use crate::raft::propose::NoObserver;
