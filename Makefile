@@ -27,7 +27,7 @@ local-down: ## Stop these processes; their data stays in the cache directory
 ##@ Develop
 .PHONY: check fix generate build programs image
 # Always --release: a second profile would build every dependency, including its C code, a second time.
-check: build ## Check formatting, lints, licences and generated files; quick, writes nothing
+check: build ## Build, then check formatting, lints, house rules, licences and generated files; changes no source file
 	@$(ENV) cargo fmt --all --check
 	@$(ENV) cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	@$(ENV) RUSTC_WORKSPACE_WRAPPER='$(CURDIR)/chatd/sim/rustc-without-rocksdb' cargo check --release --locked --workspace --bin quorate-sim
@@ -38,7 +38,7 @@ fix: deps-build ## Format, apply the lints' suggestions, generate
 	@$(ENV) cargo fmt --all
 	@$(ENV) cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
 	@$(MAKE) generate
-generate: build ## Generate crds/*.yaml, configuration and metrics references and dashboards from the code, and the chart's copies
+generate: build ## Generate crds/*.yaml, schemas of the charts' values, configuration and metrics references and dashboards from the code
 	@$(ENV) $(XTASK) generate --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
 build: deps-build ## Build chatd, chatctl and quorate-operator
 	@$(ENV) cargo build --release --locked --workspace $(PROGRAMS)

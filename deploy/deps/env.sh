@@ -8,6 +8,6 @@ export PATH=$QUORATE_CACHE/bin:$PATH
 if [ -z "${LIBCLANG_PATH:-}" ] && [ -d /usr/lib/llvm-14/lib ]; then export LIBCLANG_PATH=/usr/lib/llvm-14/lib; fi
 # Written by deploy/deps/rocksdb; compiling its C++ takes a quarter of an hour, once.
 if [ -r "$QUORATE_CACHE/rocksdb/current" ]; then
-    ROCKSDB_LIB_DIR=$QUORATE_CACHE/rocksdb/$(cat "$QUORATE_CACHE/rocksdb/current")
-    export ROCKSDB_LIB_DIR ROCKSDB_STATIC=1
+  ROCKSDB_LIB_DIR=$QUORATE_CACHE/rocksdb/$(cat "$QUORATE_CACHE/rocksdb/current")
+  export ROCKSDB_LIB_DIR ROCKSDB_STATIC=1
 fi

@@ -10,15 +10,15 @@ chatctl() { "$CARGO_TARGET_DIR/release/chatctl" "$@"; }
 
 # alive N: checks that the process `up` started still runs and is chatd; the binary may have been rebuilt since.
 alive() {
-    local pid exe
-    pid=$(cat "$DIR/node-$1/pid" 2>/dev/null) && exe=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 1
-    [ "${exe% (deleted)}" = "$(readlink -f "$CARGO_TARGET_DIR/release/chatd")" ]
+  local pid exe
+  pid=$(cat "$DIR/node-$1/pid" 2>/dev/null) && exe=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 1
+  [ "${exe% (deleted)}" = "$(readlink -f "$CARGO_TARGET_DIR/release/chatd")" ]
 }
 
 # config N: prints the configuration file of node N.
 config() {
-    local i=$1
-    cat <<YAML
+  local i=$1
+  cat <<YAML
 serverName: chat.localhost
 nodeName: node-$i
 dataDir: $DIR/node-$i/data

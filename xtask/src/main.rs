@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use xtask::generate::BuiltPrograms;
-use xtask::{chart_files, generate, tidy, words};
+use xtask::{generate, tidy, words};
 
 #[derive(Parser)]
 #[command(about)]
@@ -54,14 +54,7 @@ fn main() -> anyhow::Result<()> {
         XtaskCommand::Generate { check, chatd, operator } => {
             let programs = chatd.as_deref().zip(operator.as_deref());
             let files = generate::generated_files(programs.map(|(chatd, operator)| BuiltPrograms { chatd, operator }))?;
-            // The chart's copies come last, because some of their originals are generated.
-            if check {
-                generate::check_generated(&root, &files)?;
-                chart_files::check_copies(&root)
-            } else {
-                generate::write_generated(&root, &files)?;
-                chart_files::write_copies(&root)
-            }
+            if check { generate::check_generated(&root, &files) } else { generate::write_generated(&root, &files) }
         }
         XtaskCommand::Tidy => tidy::check_workspace(&root),
         XtaskCommand::Words => {

@@ -135,10 +135,12 @@ impl RateSearch {
         } else {
             self.failed = self.rate;
         }
-        self.rate = match (self.passed > 0.0, self.failed.is_finite()) {
-            (true, true) => (self.passed * self.failed).sqrt(),
-            (true, false) => self.rate * self.step,
-            (false, _) => self.rate / self.step,
+        self.rate = if self.passed <= 0.0 {
+            self.rate / self.step
+        } else if self.failed.is_infinite() {
+            self.rate * self.step
+        } else {
+            (self.passed * self.failed).sqrt()
         };
         self.passed > 0.0 && self.failed / self.passed < FINE
     }

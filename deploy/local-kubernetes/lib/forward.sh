@@ -14,7 +14,8 @@ forward() {
   port_free "$port" || fail "port $port is in use by another program." "Choose another one."
   spawn "$name-inside" control "$HERE/local-kubernetes" exec --name "$NAME" -- socat "UNIX-LISTEN:$RUN/$name.sock,fork,unlink-early,mode=600" "TCP:$to"
   spawn "$name-outside" control socat "TCP-LISTEN:$port,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNECT:$RUN/$name.sock"
-  forward_ready() { ! port_free "$port" && [ -S "$RUN/$name.sock" ]; }
+  forward_ready() { ! port_free "$port"; }
+  await 10 "a socket in the cluster's network" "$DIR/logs/$name-inside.log" test -S "$RUN/$name.sock"
   await 10 "a listener on port $port" "$DIR/logs/$name-outside.log" forward_ready
   echo "$to" >"$kept"
 }

@@ -5,7 +5,8 @@ import() {
   local i=$1 tar; shift
   await 30 "containerd of node$i" "$DIR/logs/node$i-containerd.log" node_ctr "$i" version
   for tar in "$@"; do
-    node_ctr "$i" images import "$tar" >>"$DIR/logs/images.log" 2>&1 || fail "cannot import $tar into node$i." "See the end of $DIR/logs/images.log."
+    # In a shell of its own, which a node that is not running ends with a message in the log.
+    (node_ctr "$i" images import "$tar") >>"$DIR/logs/images.log" 2>&1 || fail "cannot import $tar into node$i." "See the end of $DIR/logs/images.log."
   done
 }
 

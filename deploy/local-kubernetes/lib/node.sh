@@ -1,5 +1,6 @@
-# A node is a process in network, mount and PID namespaces of its own, with its own containerd, kubelet and
-# kube-proxy: when it is killed, the kernel ends everything that ran on the node, as a power failure would.
+# A node is a process in network, mount and PID namespaces of its own, which runs its own containerd, kubelet, kube-proxy
+# and agents for volumes and network policies: when it is killed, the kernel ends everything that ran on the node, as a
+# power failure would.
 
 node_dir() { echo "$DIR/nodes/node$1"; }
 
@@ -9,6 +10,7 @@ node_pid() {
   pid=$(pid_of "node$1") && child=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null) && [ -n "$child" ] && echo "${child%% *}"
 }
 
+# node_start N: starts the node unless it is running, and connects it to the network.
 node_start() {
   local i=$1 d f
   d=$(node_dir "$i")
@@ -36,20 +38,21 @@ node_crash() {
   disconnect_node "$1"
 }
 
-# node_ctr N ARGS...: runs ctr through the node's own /run.
+# node_ctr N ARGS...: runs ctr on the machine against the node's containerd, whose socket is in the node's own /run.
 node_ctr() {
   local pid; pid=$(node_pid "$1") || fail "node$1 is not running." "Start it with 'node start $1'."
   shift
   ctr --address "/proc/$pid/root/run/containerd/containerd.sock" --namespace k8s.io "$@"
 }
 
+# node_enter N CMD...: becomes CMD in the node's namespaces.
 node_enter() {
   local pid; pid=$(node_pid "$1") || fail "node$1 is not running." "Start it with 'node start $1'."
   shift
   exec nsenter --target "$pid" --mount --net --pid "$@"
 }
 
-# node_state N: prints the state of the node in one word.
+# node_state N: prints the state of the node: off, frozen, partitioned or on.
 node_state() {
   if ! alive "node$1"; then echo off
   elif cgroup_frozen "node$1"; then echo frozen

@@ -20,7 +20,8 @@ misused() {
 # await SECONDS WHAT LOG CMD...: waits until CMD succeeds; at the limit prints the end of LOG and fails.
 await() {
   local end=$((SECONDS + $1)) what=$2 log=$3; shift 3
-  until "$@" >/dev/null 2>&1; do
+  # In a shell of its own: a command that fails for good would end this one, and its message is not shown.
+  until ("$@") >/dev/null 2>&1; do
     if [ $SECONDS -ge $end ]; then
       [ ! -s "$log" ] || { echo "--- end of $log" >&2; tail -n 15 "$log" >&2; }
       fail "timed out waiting for $what." "The logs are in $DIR/logs; remove the cluster with 'down', then try 'up' again."
