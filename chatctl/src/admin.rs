@@ -46,6 +46,7 @@ impl AdminConnection {
             .map_err(bad)?
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT);
+        // The endpoint's own limit covers neither name resolution nor the TLS handshake.
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await;
         let channel = match connected {
             Ok(Ok(channel)) => channel,

@@ -34,6 +34,7 @@ impl PasswordSource {
 fn from_stdin() -> Result<String, Error> {
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(|e| Error::Password(format!("standard input: {e}")))?;
+    // The line end alone, because a password may end with spaces.
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 

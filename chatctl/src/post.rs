@@ -124,8 +124,10 @@ impl PendingPost {
             unknown |= failure.unknown;
             let wait = match failure.retry {
                 RetryRule::No => return Err(CallFailure { unknown, ..failure }.of_write(&message.transaction_id)),
+                // At once: the failure is that of one server, and another may accept the message.
                 RetryRule::Elsewhere(least) if first => least,
                 RetryRule::Elsewhere(least) => least.max(backoff.next_wait()),
+                // Up to a tenth longer, so that messages that were refused together do not come back together.
                 RetryRule::After(wait) => wait.max(wait.mul_f64(1.0 + 0.1 * rand::random::<f64>())),
             };
             first = false;
@@ -175,12 +177,14 @@ struct OpenStream {
 impl PostWorker {
     fn new(session: ClientSession, queue: mpsc::Receiver<PostJob>) -> Self {
         let mut pace = RetryPacer::new(session.client());
+        // A poster has no time limit: callers that have waited long enough drop their future.
         pace.forget_deadline();
         Self { session, queue, unsettled: VecDeque::new(), pace }
     }
 
     async fn run(mut self) {
         loop {
+            // No stream is opened before there is something to send, so an idle poster costs the servers nothing.
             if self.unsettled.is_empty() {
                 match self.queue.recv().await {
                     Some(job) => self.unsettled.push_back(job),
@@ -237,6 +241,7 @@ impl PostWorker {
             // Silence counts only while messages are in flight.
             let silent = if start > 0 { Some(heard + self.patience()) } else { None };
             tokio::select! {
+                // Answers first: they make room for messages, and one that waits unread must not be taken for silence.
                 biased;
                 frame = answers.message() => match frame {
                     Ok(Some(frame)) => {
@@ -273,6 +278,7 @@ impl PostWorker {
             }
         };
         self.session.client().blame(slot, *generation, &failure).await;
+        // Unsent ones, too: to call an outcome unknown is always safe, because the transaction id stays the same.
         self.unsettled.iter_mut().for_each(|job| job.unknown = true);
         StreamEnd::Lost(failure)
     }
@@ -317,7 +323,8 @@ impl PostWorker {
 
 /// Returns the first messages, as many as fit into one frame.
 fn next_frame<'a>(messages: impl Iterator<Item = &'a SendRequest>) -> Vec<SendRequest> {
-    let (mut count, mut bytes) = (0, 0);
+    let mut count = 0;
+    let mut bytes = 0;
     let fits = |message: &&SendRequest| {
         count += 1;
         bytes += message.content.len();

@@ -111,6 +111,7 @@ impl ProfileStore {
 
     fn lock(&self) -> Result<File, Error> {
         let mut path = self.path.clone().into_os_string();
+        // A file of its own, because the profile file is replaced: a lock on the replaced one would exclude nobody.
         path.push(".lock");
         let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let locked = opened.and_then(|file| file.lock().map(|()| file));
@@ -143,6 +144,7 @@ fn replace_file(directory: &Path, path: &Path, text: &[u8]) -> std::io::Result<(
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(text)?;
     file.write_all(b"\n")?;
+    // Before the rename: after a crash the name must not stand for a file whose content was never written.
     file.as_file().sync_all()?;
     file.persist(path)?;
     File::open(directory)?.sync_all()

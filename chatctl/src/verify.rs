@@ -124,7 +124,8 @@ async fn run_load(command: &VerifyArgs, stage: &setup::RunSetup) -> LoadRecord {
     };
     stage.run.end();
     let _ = stop.send(true);
-    let (mut messages, mut in_order) = (Vec::new(), BTreeSet::new());
+    let mut messages = Vec::new();
+    let mut in_order = BTreeSet::new();
     while let Some(joined) = writers.join_next().await {
         // A writer that panicked has lost its record, without which nothing can be proved; the count shows that.
         let (index, written) = joined.unwrap_or_default();

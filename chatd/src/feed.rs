@@ -132,15 +132,18 @@ impl ChangeFeed {
             self.accounts.touch_users(topics);
         }
         self.tail.push(rows, addition);
+        // Whoever subscribes later reads later, and finds the rows.
         if self.subscribers() > 0 {
             self.fan_out.note(topics);
         }
+        // Last: whoever waits for the position finds the mark, the tail and the noted topics in place.
         self.advance(applied);
         self.fan_out.wake_without_task(&self.hints);
     }
 
     /// Wakes everybody, because the whole state may have changed: a snapshot was installed.
     pub fn publish_all(&self, applied: Position) {
+        // Before anybody is woken: a session of the state before must let nobody in.
         self.sessions.forget_all();
         self.accounts.touch_all();
         self.tail.restart(applied);
@@ -219,6 +222,7 @@ impl FeedSubscription {
     /// Waits until something of interest has changed since this last returned; any number of changes count as one. Read
     /// the store after it, not before. Dropping the future loses nothing.
     pub async fn changed(&mut self) {
+        // A crowd is paced by those who come back to wait.
         self.hints.come_back(&self.slot);
         self.slot.taken().await;
     }

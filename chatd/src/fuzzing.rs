@@ -87,7 +87,7 @@ impl FuzzDecoder {
             Self::Applied => "applied",
             Self::Config => "config",
             Self::Duration => "duration",
-            Self::Content => "door-content",
+            Self::Content => "api-content",
             Self::Page => "page",
             Self::Matrix => "matrix",
             Self::Forwarded => "forwarded",

@@ -1,16 +1,16 @@
 //! Metrics of a pod. [`catalogue`] declares them; the hooks of log, apply, proposals and Raft are in [`observe`],
 //! delivery is in [`delivery`], and what is read only when somebody scrapes in [`scrape`].
 
+mod api;
 mod catalogue;
 pub mod delivery;
-mod door;
 mod login;
 pub mod observe;
 mod process;
 pub mod scrape;
 
+pub use api::{CallMeter, ClientApi, GaugeGuard, StreamGuard};
 pub use catalogue::SECTIONS;
-pub use door::{CallMeter, ClientApi, GaugeGuard, StreamGuard};
 
 use catalogue::Instruments;
 use observe::OutcomeCounters;
@@ -43,7 +43,7 @@ impl ChatMetrics {
         let all = Arc::new(Instruments::register(&registry)?);
         all.process.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let delivery =
-            [ClientApi::Grpc, ClientApi::Matrix].map(|door| all.delivery.seconds.with_label_values(&[door.label()]));
+            [ClientApi::Grpc, ClientApi::Matrix].map(|api| all.delivery.seconds.with_label_values(&[api.label()]));
         let hot = Arc::new(HotInstruments { outcomes: OutcomeCounters::of(&all.proposals.ended), delivery });
         Ok(Self { registry, all, hot, scraping: Arc::default() })
     }

@@ -1,7 +1,7 @@
 //! Lifecycle of a pod: opens the volume, starts Raft, opens the listeners, waits, and closes in the opposite order.
 
 mod chronicle;
-mod doors;
+mod listeners;
 mod load;
 mod refusals;
 mod storage;
@@ -24,7 +24,7 @@ use crate::service::{ChatService, ServiceParts, ServiceSettings};
 use crate::shutdown::{self, LINGER};
 use crate::store::{FatalSignal, RocksStore, StateStore as _};
 use crate::tls::{PeerTls, RELOAD_EVERY, TlsFiles};
-use doors::PodListeners;
+use listeners::PodListeners;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{FsProbe, StorageWatch, keep_measuring};
@@ -56,7 +56,7 @@ pub async fn run_pod(config: Config) -> Result<(), ProcessFailure> {
     tokio::pin!(told);
     let (node, server_name, data_dir) = (&config.node_name, &config.server_name, config.data_dir.display());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node, server_name, %data_dir, "starting");
-    doors::serve_health(&config, health.clone()).await?;
+    listeners::serve_health(&config, health.clone()).await?;
     health.opening("opening the log and the state");
     let pod = tokio::select! {
         pod = RunningPod::open(&config, &metrics, &health, &fatal) => pod?,
@@ -79,7 +79,7 @@ pub async fn run_pod(config: Config) -> Result<(), ProcessFailure> {
 struct RunningPod {
     node: NodeHandle,
     store: RocksStore,
-    doors: PodListeners,
+    listeners: PodListeners,
     /// Cancelled to end clients' streams and long polls.
     hint: CancellationToken,
     /// Cancelled before Raft is stopped, so that its end is not taken for a failure.
@@ -108,10 +108,10 @@ impl RunningPod {
         let hint = CancellationToken::new();
         let service = build_service(config, &node, &store, &feed, metrics, hint.clone());
         let probe = Arc::new(FsProbe::new(config.data_dir.clone()));
-        tokio::spawn(keep_measuring(probe, node.door.volume.clone()));
+        tokio::spawn(keep_measuring(probe, node.peer_listener.volume.clone()));
         let storage = StorageWatch::start(config.data_dir.clone(), metrics.clone());
-        let doors = PodListeners::open(config, &node, service, tls, metrics, storage, fatal).await?;
-        let volume = node.door.volume.clone();
+        let listeners = PodListeners::open(config, &node, service, tls, metrics, storage, fatal).await?;
+        let volume = node.peer_listener.volume.clone();
         let sources = MetricSources { cluster: node.cluster.clone(), store: Arc::new(store.clone()), feed, volume };
         let (cluster, observed) = (node.cluster.clone(), metrics.clone());
         health.open(Arc::new(move || check_readiness(&cluster)), Arc::new(move || observed.refresh(&sources)));
@@ -119,23 +119,23 @@ impl RunningPod {
         say_open(config, &node);
         tokio::spawn(chronicle::log_changes(node.cluster.clone()));
         tokio::spawn(refusals::log_bursts(metrics.clone()));
-        Ok(Self { node, store, doors, hint, closing })
+        Ok(Self { node, store, listeners, hint, closing })
     }
 
     /// Hands over leadership first, so that writes continue elsewhere; then closes client calls; log and state last.
     async fn close(self, health: &PodHealth, grace: Duration) {
-        let Self { node, store, doors, hint, closing } = self;
+        let Self { node, store, listeners, hint, closing } = self;
         health.stopping();
-        doors.not_serving().await;
+        listeners.not_serving().await;
         node.hand_over(HAND_OVER.min(grace / 3)).await;
         hint.cancel();
         tokio::time::sleep(LINGER.min(grace / 4)).await;
-        doors.close_clients(LAST_CALLS.min(grace / 4)).await;
+        listeners.close_clients(LAST_CALLS.min(grace / 4)).await;
         closing.cancel();
         if let Err(error) = node.stop(CLOSING.min(grace / 3)).await {
             tracing::warn!(%error, "Raft and its log were not closed cleanly; the next start rereads the tail of the log");
         }
-        doors.close_peers();
+        listeners.close_peers();
         let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
         if let Ok(Err(error)) = flushed {
             tracing::warn!(%error, "the state was not flushed; the next start reapplies the end of the log");
@@ -197,7 +197,7 @@ fn watch_log(log: LogStore, fatal: FatalSignal) {
 
 /// Ends the process if Raft stops: such a pod looks alive but serves nobody, so a new process is better.
 fn watch_raft(node: &NodeHandle, log: LogStore, fatal: FatalSignal, closing: CancellationToken) {
-    let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
+    let mut leadership = Leadership::of(node.own().node_id, &node.peer_listener.consensus);
     tokio::spawn(async move {
         while let Some(runs) = closing.run_until_cancelled(leadership.changed()).await {
             if !runs {

@@ -2,7 +2,7 @@
 
 use crate::config::{LogConfig, LogFormat};
 use crate::raft::types;
-use crate::trace::door;
+use crate::trace::call;
 use crate::trace::export::TraceExport;
 use std::io::{self, IsTerminal as _};
 use tracing::Subscriber;
@@ -19,7 +19,7 @@ const QUIET: &str = "h2=warn,hyper=warn,opentelemetry-otlp=off";
 /// effect.
 pub fn start_logging(log: &LogConfig, traces: Option<&TraceExport>) {
     // The level was checked when the configuration was resolved.
-    let filter = EnvFilter::try_new(format!("{QUIET},{}=off,{},{}", door::TARGET, types::LOGGED, log.level))
+    let filter = EnvFilter::try_new(format!("{QUIET},{}=off,{},{}", call::TARGET, types::LOGGED, log.level))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let started = match traces {
         // Each layer has its own filter, because a span may be traced without being logged.

@@ -111,6 +111,7 @@ impl PeerTls {
         let stream = connected.inspect_err(|error| self.complaints.note(error))?;
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let holder = shown.map_or(Err(HolderError::NoRole), CertificateIdentity::of).map_err(io::Error::other)?;
+        // The CA also signs certificates of administrators, and nothing keeps it from serving two clusters.
         if holder.role == PeerRole::Peer && holder.cluster == current.own.cluster {
             return Ok(stream);
         }

@@ -1,6 +1,6 @@
 //! Traces: the way of one sampled call over the pods, as spans of [OpenTelemetry](https://opentelemetry.io).
 //!
-//! [`door`] asks [`sampler`] if a call is sampled and opens its first span → `propose`, `forward` → [`command`] waits
+//! [`call`] asks [`sampler`] if a call is sampled and opens its first span → `propose`, `forward` → [`command`] waits
 //! on the leader → [`packing`] makes the [`entry`], which many commands share → [`append`] (log), [`replicate`],
 //! [`apply`] on every pod → `reply`, [`delivery`]. [`export`] sends the spans that have ended.
 //!
@@ -10,10 +10,10 @@
 
 pub(crate) mod append;
 pub(crate) mod apply;
+pub mod call;
 mod call_error;
 pub(crate) mod command;
 pub(crate) mod delivery;
-pub mod door;
 pub(crate) mod entry;
 pub mod export;
 mod mark;
@@ -62,5 +62,5 @@ pub(crate) mod attribute {
     /// Node id of the other pod.
     pub(crate) const PEER: &str = "quorate.peer";
     /// Client API of a delivery: `grpc` or `matrix`.
-    pub(crate) const DOOR: &str = "quorate.door";
+    pub(crate) const API: &str = "quorate.api";
 }

@@ -80,7 +80,7 @@ class Recorded(Source):
     """Answers every query with one series."""
 
     def _ask(self, path, **query):
-        labels = {"pod": "team-0", "namespace": "chat", "cluster": "team", "door": "grpc", "endpoint": "Send"}
+        labels = {"pod": "team-0", "namespace": "chat", "cluster": "team", "api": "grpc", "endpoint": "Send"}
         sample = [[self.start, "1"], [self.start + 5, "NaN"], [self.end, "3"]]
         return [{"metric": labels, "value": sample[2]} if path == "query" else {"metric": labels, "values": sample}]
 

@@ -57,7 +57,7 @@ pub enum ApplyError {
     #[error("pod {0} no longer exists")]
     NoPod(String),
     #[error("pod {pod} refused {call}: {}", status.message())]
-    Door {
+    RefusedCall {
         pod: String,
         call: AdminCall,
         #[source]
@@ -122,6 +122,7 @@ pub async fn apply_plan(
 ) -> ApplyOutcome {
     let ReconcilePlan { resources, chores, step, operation: _, blocked: _ } = plan;
     let objects = resources.as_ref().map(|resources| objects::ledger_keys(resources));
+    // A refusal of something that is no longer wanted would stay due for ever, and with it the next reconcile.
     ledger.retain(&cluster.key(), |key| {
         if chores::is_chore(key) {
             chores.iter().any(|chore| chores::chore_key(chore) == key)

@@ -7,6 +7,7 @@ use std::{
 };
 
 const FIRST: Duration = Duration::from_millis(250);
+// The status promises a retry at least this often (`status/conditions.rs`).
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Returns the wait after the given number of failures in a row.

@@ -74,6 +74,7 @@ pub fn build_resources(cluster: &ValidCluster, carried: &CarriedState) -> Desire
     let template = choose_template(cluster, carried.recorded.as_ref());
     DesiredResources {
         service_account: service_account::service_account(cluster),
+        // A kept template mounts the configuration that it was applied with, for which `keep_configs` provides.
         configs: template.is_current().then(|| config_map(cluster)).into_iter().collect(),
         service: service::client_service(cluster),
         peers: service::peer_service(cluster),

@@ -67,6 +67,7 @@ impl ValidCluster {
     /// Fails if the spec cannot be carried out; the error names the field and what to write.
     pub fn validate(object: &ChatCluster) -> Result<Self, ValidationError> {
         let spec = object.spec.clone();
+        // An even number tolerates no more failures than the odd one below it, and needs a larger majority.
         if spec.replicas % 2 != 1 || !(1..=9).contains(&spec.replicas) {
             return Err(ValidationError::Replicas(spec.replicas));
         }

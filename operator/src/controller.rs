@@ -107,6 +107,7 @@ pub async fn run_controller(
     namespace: Option<&str>,
     changes: impl Stream<Item = ObjectRef<ChatCluster>> + Send + 'static,
 ) {
+    // By label, so that the API server does not send every Service and ConfigMap of the namespaces.
     let ours = watcher::Config::default().labels(&format!("{}={MANAGER}", label::MANAGED_BY));
     // The StatefulSet controller gives claims only the labels of the selector.
     let pods = watcher::Config::default().labels(&format!("{}=quorate,{}=chatd", label::NAME, label::COMPONENT));
@@ -126,6 +127,8 @@ pub async fn run_controller(
     controller
         .run(reconcile, on_error, Arc::clone(&context))
         .for_each(|outcome| {
+            // There is no finalizer, so the only sign of a finished deletion is that the object is gone when it is
+            // reconciled.
             if let Err(controller::Error::ObjectNotFound(reference)) = &outcome {
                 forget_cluster(&context, &reference.name, reference.namespace.as_deref().unwrap_or_default());
             }
@@ -214,7 +217,8 @@ async fn tell_unreadable(context: &ReconcileContext, object: &InvalidObject) {
     if before == Some(version) {
         return;
     }
-    let (name, namespace) = (metadata.name.clone().unwrap_or_default(), metadata.namespace.clone().unwrap_or_default());
+    let name = metadata.name.clone().unwrap_or_default();
+    let namespace = metadata.namespace.clone().unwrap_or_default();
     tracing::warn!(cluster = name, namespace, error = object.error, "cannot read a ChatCluster");
     context.metrics.failed(ErrorReason::InvalidSpec);
     let reference = ObjectReference {
@@ -248,6 +252,7 @@ async fn reconcile_cluster(object: &ChatCluster, context: &ReconcileContext) -> 
             context.metrics.failed(ErrorReason::InvalidSpec);
             let stalled = status::stalled_status(object, ConditionReason::InvalidSpec, &invalid.to_string());
             status::patch_status(&context.client, object, stalled).await?;
+            // Only a change of the spec helps, and that change triggers a reconcile.
             return Ok(Action::await_change());
         }
     };
@@ -275,6 +280,7 @@ async fn reconcile_cluster(object: &ChatCluster, context: &ReconcileContext) -> 
     let told = status::compute_status(&cluster, &seen.observed, &outcome);
     if told != early {
         let mut current = object.clone();
+        // `patch_status` writes what differs from the object's status, which is the early one by now.
         current.status = Some(early);
         write_status(&current, context, &cluster, told.clone()).await?;
     }
@@ -301,6 +307,7 @@ fn next_look(
         PlanOutcome { .. } if !status::is_ready(told) => BLOCKED,
         PlanOutcome { .. } => RESYNC,
     };
+    // A refused write is retried even if nothing else would bring the cluster back before the resync.
     Action::requeue(context.ledger.next_try(&cluster.key()).map_or(wait, |next| wait.min(next)))
 }
 
@@ -309,6 +316,8 @@ fn key_of(object: &impl Resource) -> String {
 }
 
 fn step_key(cluster: &str) -> String {
+    // Counted apart: a failed step does not fail the reconcile, and the success of the reconcile must not reset its
+    // backoff.
     format!("{cluster} step")
 }
 
@@ -332,6 +341,7 @@ async fn write_status(
     if status::patch_status(&context.client, object, status).await? {
         context.metrics.work.status_writes.with_label_values(&labels).inc();
         if changed {
+            // Only after the write: a change that could not be written is found again by the next reconcile.
             context.metrics.clusters.leader_changes.with_label_values(&labels).inc();
         }
     }

@@ -133,6 +133,7 @@ fn worth_telling(
     }
     let news = applied.refusals.iter().filter(|refusal| refusal.is_news());
     events.extend(news.map(|refusal| new_event(EventType::Warning, EventReason::ObjectRefused, refusal.words.clone())));
+    // By reason, not by message: the message lists pods, and would repeat the event whenever one of them changes.
     let was_stalled = old.conditions.iter().any(|old| {
         old.type_ == quorate_crd::condition::STALLED
             && old.status == "True"

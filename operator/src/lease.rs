@@ -48,6 +48,7 @@ impl LeaseCandidate {
     /// Waits until this process holds the Lease.
     pub async fn acquire(&mut self) {
         loop {
+            // A request that is never answered must not end the candidacy, because the Lease may become free meanwhile.
             match timeout(RENEW, self.try_acquire()).await {
                 Ok(Ok(true)) => return,
                 Ok(Ok(false)) => {}
@@ -71,9 +72,12 @@ impl LeaseCandidate {
 
     /// Releases the Lease, so that others need not wait for it to expire.
     pub async fn release(&mut self) {
+        // Briefly: the kubelet kills the process at the end of the pod's grace period, and the Lease expires anyway.
         let Ok(Ok(Some(mut lease))) = timeout(PERIOD, self.api.get_opt(&self.name)).await else { return };
         let holds = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(&self.identity);
         if let Some(spec) = lease.spec.as_mut().filter(|_| holds) {
+            // The version that was read is sent back: if another process has taken the Lease since, the API server
+            // refuses.
             spec.holder_identity = None;
             // If this fails, the others wait for the Lease to expire.
             let _ = timeout(PERIOD, self.api.replace(&self.name, &PostParams::default(), &lease)).await;
@@ -86,6 +90,7 @@ impl LeaseCandidate {
         loop {
             sleep(PERIOD).await;
             let begun = Instant::now();
+            // A request that hangs must not carry the holder past the time at which it has to stop.
             let left = RENEW.saturating_sub(renewed.elapsed());
             let outcome = timeout(left, self.renew()).await;
             self.metrics.renewed(matches!(outcome, Ok(Ok(true))));
@@ -107,6 +112,7 @@ impl LeaseCandidate {
     }
 
     async fn renew(&self) -> kube::Result<bool> {
+        // A deleted Lease counts as lost: any process may create it anew at this moment.
         let Some(lease) = self.api.get_opt(&self.name).await? else { return Ok(false) };
         if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) != Some(&self.identity) {
             return Ok(false);
@@ -120,6 +126,8 @@ impl LeaseCandidate {
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
         self.seen = Some(sighting_of(self.seen.take(), version, Instant::now()));
         let expired = self.seen.as_ref().is_some_and(|seen| seen.since.elapsed() >= DURATION);
+        // Its own identity is that of a container that restarted in the same pod, or of a write whose answer was lost:
+        // neither needs to wait for itself.
         if !(holder.is_empty() || holder == self.identity || expired) {
             return Ok(false);
         }
@@ -160,11 +168,13 @@ fn sighting_of(old: Option<LeaseSighting>, version: String, now: Instant) -> Lea
 fn held_by(mut lease: Lease, identity: &str, anew: bool) -> Lease {
     let now = MicroTime(Timestamp::now());
     let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
+    // Both fields are about the holder, not about renewals, as the Lease API defines them.
     if anew && spec.holder_identity.as_deref() != Some(identity) {
         spec.acquire_time = Some(now.clone());
         spec.lease_transitions = Some(spec.lease_transitions.unwrap_or_default().saturating_add(1));
     }
     spec.holder_identity = Some(identity.to_owned());
+    // `DURATION`, for people and tools: no candidate reads it.
     spec.lease_duration_seconds = Some(15);
     spec.renew_time = Some(now);
     lease

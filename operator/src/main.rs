@@ -103,6 +103,7 @@ async fn main() -> anyhow::Result<()> {
 
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(wait_for_signal(stop));
+    // Before the lease is held: replicas without it are probed and scraped, too.
     let server = tokio::spawn(server::serve_metrics(arguments.listen, metrics.clone(), until_stopped(stopped.clone())));
     let watched = watched_namespaces(&arguments);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity, ?watched, "starting");
@@ -116,6 +117,7 @@ async fn main() -> anyhow::Result<()> {
         () = until_stopped(stopped) => tracing::info!("stopping"),
         outcome = server => return outcome.context("the metrics server panicked")?.context("the metrics server failed"),
     }
+    // The controllers are dropped by now: whoever finds the lease free begins at once.
     candidate.release().await;
     Ok(())
 }
@@ -169,6 +171,7 @@ async fn run_controllers(
         metrics,
         client,
     });
+    // One hub serves all namespaces, but each controller takes changes from a stream of its own.
     let (spread, _) = broadcast::channel(CHANGES);
     let controllers = watched.iter().map(|namespace| {
         let own = namespace.clone();

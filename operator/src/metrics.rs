@@ -37,7 +37,7 @@ declare! {
         replicas: IntGaugeVec = "quorate_operator_cluster_replicas" ["namespace", "cluster"]
             "Number of pods that the spec asks for.";
         ready: IntGaugeVec = "quorate_operator_cluster_ready" ["namespace", "cluster"] "Number of ready pods.";
-        doors: IntGaugeVec = "quorate_operator_cluster_doors" ["namespace", "cluster"]
+        pods_watched: IntGaugeVec = "quorate_operator_cluster_pods_answering" ["namespace", "cluster"]
             "Number of pods whose admin API answers.";
         stalled: IntGaugeVec = "quorate_operator_cluster_stalled" ["namespace", "cluster"]
             "1 while the operator cannot proceed by itself; the Stalled condition says what an administrator must do.";
@@ -183,7 +183,7 @@ impl OperatorMetrics {
 
     /// Sets the gauges of a cluster. `replacing` is the time for which a replacement has been in progress.
     pub fn seen(&self, cluster: [&str; 2], wanted: i32, status: &ChatClusterStatus, replacing: Option<Duration>) {
-        let doors = status.members.iter().filter(|member| member.role != MemberRole::Unreachable.as_str()).count();
+        let watched = status.members.iter().filter(|member| member.role != MemberRole::Unreachable.as_str()).count();
         let all = &self.clusters;
         // A cluster that could not be observed does not count as an outage: the operator's own trouble is not the
         // cluster's.
@@ -194,7 +194,7 @@ impl OperatorMetrics {
         all.ready.with_label_values(&cluster).set(i64::from(status.ready_replicas.unwrap_or(0)));
         let stalled = status.conditions.iter().any(|found| found.type_ == condition::STALLED && found.status == "True");
         all.stalled.with_label_values(&cluster).set(i64::from(stalled));
-        all.doors.with_label_values(&cluster).set(i64::try_from(doors).unwrap_or(i64::MAX));
+        all.pods_watched.with_label_values(&cluster).set(i64::try_from(watched).unwrap_or(i64::MAX));
         all.replacement_seconds.with_label_values(&cluster).set(replacing.unwrap_or_default().as_secs_f64());
     }
 
@@ -212,9 +212,19 @@ impl OperatorMetrics {
     /// Forgets a cluster that has been deleted.
     pub fn forget(&self, namespace: &str, cluster: &str) {
         let labels = [namespace, cluster];
-        let ClusterMetrics { available, replicas, ready, doors, stalled, refused, leader_changes, replacement_seconds } =
-            &self.clusters;
-        for gauges in [available, replicas, ready, doors, stalled, refused] {
+        // Without `..`, so that a new metric cannot be forgotten: one that stays would report the deleted cluster's
+        // last state for ever.
+        let ClusterMetrics {
+            available,
+            replicas,
+            ready,
+            pods_watched,
+            stalled,
+            refused,
+            leader_changes,
+            replacement_seconds,
+        } = &self.clusters;
+        for gauges in [available, replicas, ready, pods_watched, stalled, refused] {
             // An error only means that there was nothing to remove.
             let _ = gauges.remove_label_values(&labels);
         }

@@ -80,6 +80,7 @@ pub fn claim_name(cluster: &str, ordinal: i32) -> String {
 /// Returns the ordinal in a pod's name, or `None` if the pod does not belong to the cluster.
 #[must_use]
 pub fn pod_ordinal(cluster: &str, pod: &str) -> Option<i32> {
+    // `team-a-0` is no pod of `team`, because what is left is not a number.
     pod.strip_prefix(cluster)?.strip_prefix('-')?.parse().ok()
 }
 

@@ -92,11 +92,12 @@ pub async fn observe_cluster(
         secrets::inspect_secrets(objects.peer_ca.as_ref(), objects.peer_tls.as_ref(), objects.admin_tls.as_ref(), now);
     let mut slots = member_slots(cluster, &objects, now);
     let reference = ObjectRef::<ChatCluster>::new(&cluster.name).within(&cluster.namespace);
+    // Before the answers are taken: pods that are new since the last reconcile have none yet.
     watch_pods(hub, cluster, &reference, &slots, identity.as_ref()).await;
     for slot in &mut slots {
-        let door = slot.pod.as_ref().and_then(|pod| hub.door(&pod.uid));
+        let answer = slot.pod.as_ref().and_then(|pod| hub.answer(&pod.uid));
         // The address may belong to another pod by now, and that pod's status is not about this slot.
-        slot.door = door.filter(|door| door.node.name.is_empty() || door.node.name == slot.name);
+        slot.answer = answer.filter(|answer| answer.node.name.is_empty() || answer.node.name == slot.name);
     }
     explain_trouble(client, notices, cluster, &objects, &mut slots, now).await;
     let uids = slots.iter().filter_map(|slot| Some((slot.name.clone(), slot.pod.as_ref()?.uid.clone()))).collect();
@@ -136,7 +137,7 @@ async fn explain_trouble(
     now: Timestamp,
 ) {
     let waits =
-        |slot: &MemberSlot| slot.door.is_none() || slot.claim.as_ref().is_none_or(|claim| claim.volume.is_none());
+        |slot: &MemberSlot| slot.answer.is_none() || slot.claim.as_ref().is_none_or(|claim| claim.volume.is_none());
     // Without a StatefulSet nothing has been requested yet.
     if objects.stateful_set.is_none() || !slots.iter().any(waits) {
         return;
@@ -173,6 +174,7 @@ fn stateful_set(set: &StatefulSet, objects: &RawObjects) -> StatefulSetView {
 async fn read_objects(client: &Client, cluster: &ValidCluster) -> Result<RawObjects, ObserveError> {
     let name = &cluster.name;
     let namespace = &cluster.namespace;
+    // All at once, because a change of leader is reported only after these reads.
     let (stateful_set, marker, peer_ca, peer_tls, admin_tls, pods, claims, configs, services, budget, account) = tokio::try_join!(
         get_object::<StatefulSet>(client, namespace, name.clone()),
         get_object::<ConfigMap>(client, namespace, names::marker_name(name)),
@@ -259,6 +261,7 @@ async fn read_services(
     let named =
         [cluster.name.clone(), names::peer_service_name(&cluster.name), names::leader_service_name(&cluster.name)];
     let reads = named.map(async |name| {
+        // Metadata is enough: Services are applied as a whole, and read only to learn whose they are.
         let found = get_metadata::<Service>(client, &cluster.namespace, name.clone()).await?;
         Ok((name, found))
     });
@@ -329,7 +332,7 @@ fn member_slots(cluster: &ValidCluster, objects: &RawObjects, now: Timestamp) ->
                 ordinal,
                 pod: pods.get(&name).map(|pod| views::pod_view(pod, now)),
                 claim: claims.get(&names::claim_name(&cluster.name, ordinal)).map(|claim| views::claim_view(claim)),
-                door: None,
+                answer: None,
                 notice: None,
                 name,
             }

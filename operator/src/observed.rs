@@ -142,7 +142,7 @@ pub struct MemberSlot {
     /// Claim, if it exists.
     pub claim: Option<ClaimView>,
     /// Status that the pod's admin API sent; `None` while it does not answer.
-    pub door: Option<AdminStatus>,
+    pub answer: Option<AdminStatus>,
     /// Text of a Kubernetes warning about the pod or its claim.
     pub notice: Option<String>,
 }
@@ -311,7 +311,7 @@ impl MemberSlot {
     /// Explains in words what is the matter with the slot, and what helps where that is known.
     #[must_use]
     pub fn explain(&self) -> String {
-        let why = match (&self.pod, &self.door) {
+        let why = match (&self.pod, &self.answer) {
             (None, _) => self.with_notice("does not exist yet"),
             (Some(PodView { deleting: true, trouble: Some(trouble), .. }), _) => trouble.clone(),
             (Some(pod), _) if pod.deleting => "is being deleted".to_owned(),
@@ -320,7 +320,7 @@ impl MemberSlot {
             (Some(pod), None) => {
                 self.with_notice(&format!("does not answer on its admin port yet{}", pod.node_suffix()))
             }
-            (Some(_), Some(door)) if !door.ready => format!("is not ready: {}", door.not_ready_reason),
+            (Some(_), Some(answer)) if !answer.ready => format!("is not ready: {}", answer.not_ready_reason),
             (Some(pod), Some(_)) if !pod.ready => "is not marked Ready by Kubernetes yet".to_owned(),
             (Some(_), Some(_)) => "lags behind the leader".to_owned(),
         };
@@ -330,9 +330,9 @@ impl MemberSlot {
     /// Returns `true` if the failure will not pass by waiting, as far as can be told from outside.
     #[must_use]
     pub fn is_in_trouble(&self) -> bool {
-        let pod_is = |pod: &PodView| pod.trouble.is_some() && self.door.is_none();
+        let pod_is = |pod: &PodView| pod.trouble.is_some() && self.answer.is_none();
         self.pod.as_ref().is_some_and(pod_is)
-            || (self.door.is_none() && self.notice.is_some())
+            || (self.answer.is_none() && self.notice.is_some())
             || self.claim.as_ref().is_some_and(|claim| claim.trouble.is_some())
     }
 
@@ -367,19 +367,19 @@ impl ObservedState {
     /// Returns the slot whose pod answers for a node.
     #[must_use]
     pub fn slot_of(&self, id: NodeId) -> Option<&MemberSlot> {
-        self.all_slots().find(|slot| slot.door.as_ref().is_some_and(|door| door.node.id == id))
+        self.all_slots().find(|slot| slot.answer.as_ref().is_some_and(|answer| answer.node.id == id))
     }
 
     /// Returns the statuses of the pods that answer, also beyond the slots of the spec.
-    pub fn doors(&self) -> impl Iterator<Item = (&MemberSlot, &AdminStatus)> {
-        self.all_slots().filter_map(|slot| slot.door.as_ref().map(|door| (slot, door)))
+    pub fn answers(&self) -> impl Iterator<Item = (&MemberSlot, &AdminStatus)> {
+        self.all_slots().filter_map(|slot| slot.answer.as_ref().map(|answer| (slot, answer)))
     }
 
     /// Returns the membership known to the pod with the highest term, which is better than nothing while there is no
     /// leader.
     #[must_use]
     pub fn newest_membership(&self) -> Option<&RaftMembership> {
-        let known = self.doors().filter(|(_, door)| door.membership.is_made());
-        known.max_by_key(|(_, door)| door.term).map(|(_, door)| &door.membership)
+        let known = self.answers().filter(|(_, answer)| answer.membership.is_made());
+        known.max_by_key(|(_, answer)| answer.term).map(|(_, answer)| &answer.membership)
     }
 }

@@ -235,6 +235,7 @@ pub fn make_plan(cluster: &ValidCluster, observed: &ObservedState) -> ReconcileP
         });
         return plan;
     }
+    // After the conflicts, which are reported even while nothing is changed.
     if cluster.spec.paused {
         return plan;
     }
@@ -308,6 +309,7 @@ fn desired_resources(
             _ if template_is_new => (Some(width), false),
             Some(PlanStep::SetPartition(partition)) => (Some(*partition), false),
             Some(PlanStep::RenewOnDelete) => (None, true),
+            // Any other plan leaves the setting alone: a changed partition would restart pods.
             _ => (Some(view.partition), view.on_delete),
         };
     }
@@ -335,6 +337,7 @@ fn plan_chores(cluster: &ValidCluster, observed: &ObservedState, template_is_new
     chores.extend(owners::owner_chores(cluster, observed));
     chores.extend(places::retirement_chores(observed));
     chores.extend(storage::growth_chores(cluster, observed));
+    // Before that, a lost pod may come back with the old revision, which mounts the old configuration.
     let rolled_out = !template_is_new
         && observed.stateful_set.as_ref().is_some_and(|set| set.settled && set.current_revision == set.update_revision);
     if rolled_out {
@@ -351,7 +354,8 @@ fn role_chores(observed: &ObservedState) -> Vec<PlanChore> {
     let Some(leader) = quorum::find_leader(observed) else { return Vec::new() };
     let wanted = observed.all_slots().filter_map(|slot| {
         let pod = slot.pod.as_ref()?;
-        let role = role_label(slot.door.as_ref().map(|door| (door.node.id, door.role)), leader, pod.role.as_deref())?;
+        let role =
+            role_label(slot.answer.as_ref().map(|answer| (answer.node.id, answer.role)), leader, pod.role.as_deref())?;
         (pod.role.as_deref() != Some(role.as_str())).then(|| PlanChore::LabelRole { pod: slot.name.clone(), role })
     });
     let mut chores: Vec<PlanChore> = wanted.collect();
@@ -360,10 +364,10 @@ fn role_chores(observed: &ObservedState) -> Vec<PlanChore> {
     chores
 }
 
-fn role_label(door: Option<(NodeId, RaftRole)>, leader: Leader<'_>, label: Option<&str>) -> Option<PodRole> {
-    match door {
-        Some((id, _)) if id == leader.door.node.id => Some(PodRole::Leader),
-        Some((id, _)) if leader.door.membership.voters().contains(&id) => Some(PodRole::Follower),
+fn role_label(answer: Option<(NodeId, RaftRole)>, leader: Leader<'_>, label: Option<&str>) -> Option<PodRole> {
+    match answer {
+        Some((id, _)) if id == leader.answer.node.id => Some(PodRole::Leader),
+        Some((id, _)) if leader.answer.membership.voters().contains(&id) => Some(PodRole::Follower),
         Some(_) => Some(PodRole::Learner),
         // The pod does not answer, and another one leads.
         None => (label == Some(PodRole::Leader.as_str())).then_some(PodRole::Follower),
@@ -373,19 +377,19 @@ fn role_label(door: Option<(NodeId, RaftRole)>, leader: Leader<'_>, label: Optio
 fn stamp_chores(observed: &ObservedState) -> Vec<PlanChore> {
     let Some(marker) = &observed.marker else { return Vec::new() };
     observed
-        .doors()
-        .filter(|(_, door)| door.cluster_id.as_ref() == Some(&marker.cluster_id))
-        .filter_map(|(slot, door)| {
+        .answers()
+        .filter(|(_, answer)| answer.cluster_id.as_ref() == Some(&marker.cluster_id))
+        .filter_map(|(slot, answer)| {
             let claim = slot.claim.as_ref().filter(|claim| claim.deleting_since.is_none())?;
             let has_slot = observed.slots.iter().any(|wanted| wanted.name == slot.name);
             let stamped = claim.cluster_id.as_ref() == Some(&marker.cluster_id)
-                && claim.node_id == Some(door.node.id)
+                && claim.node_id == Some(answer.node.id)
                 // A retired volume that has a slot of the spec again is needed again.
                 && !(claim.retired && has_slot);
             (!stamped).then(|| PlanChore::StampClaim {
                 claim: claim.name.clone(),
                 cluster_id: marker.cluster_id.clone(),
-                node_id: door.node.id,
+                node_id: answer.node.id,
             })
         })
         .collect()

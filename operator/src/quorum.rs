@@ -19,7 +19,7 @@ pub struct Leader<'a> {
     /// Slot of the leader's pod.
     pub slot: &'a MemberSlot,
     /// Status that the leader sent.
-    pub door: &'a AdminStatus,
+    pub answer: &'a AdminStatus,
 }
 
 /// Returns the leader: of the nodes that say they lead and that a quorum has acknowledged just now, the one with the
@@ -27,11 +27,12 @@ pub struct Leader<'a> {
 #[must_use]
 pub fn find_leader(observed: &ObservedState) -> Option<Leader<'_>> {
     observed
-        .doors()
-        .filter(|(_, door)| door.role == RaftRole::Leader && door.leader == door.node.id)
-        .filter(|(_, door)| door.quorum_ack.is_some_and(|age| age <= FRESH_ACK))
-        .max_by_key(|(_, door)| (door.term, door.node.id))
-        .map(|(slot, door)| Leader { slot, door })
+        .answers()
+        .filter(|(_, answer)| answer.role == RaftRole::Leader && answer.leader == answer.node.id)
+        .filter(|(_, answer)| answer.quorum_ack.is_some_and(|age| age <= FRESH_ACK))
+        // Raft elects one leader per term; the id only makes the choice independent of the order of the slots.
+        .max_by_key(|(_, answer)| (answer.term, answer.node.id))
+        .map(|(slot, answer)| Leader { slot, answer })
 }
 
 /// Returns the number of votes that a decision of `n` voters needs.
@@ -44,26 +45,26 @@ pub fn majority(n: usize) -> usize {
 #[must_use]
 pub fn healthy_voters(observed: &ObservedState, leader: Leader<'_>) -> BTreeSet<NodeId> {
     let healthy = |id: &NodeId| observed.slot_of(*id).is_some_and(|slot| is_healthy(slot, *id, leader));
-    leader.door.membership.voters().into_iter().filter(healthy).collect()
+    leader.answer.membership.voters().into_iter().filter(healthy).collect()
 }
 
 /// Returns the voters that answer and keep up, whether they are ready for users or not: those that form a quorum.
 #[must_use]
 pub fn following_voters(observed: &ObservedState, leader: Leader<'_>) -> BTreeSet<NodeId> {
     let follows = |id: &NodeId| observed.slot_of(*id).is_some_and(|slot| is_following(slot, *id, leader));
-    leader.door.membership.voters().into_iter().filter(follows).collect()
+    leader.answer.membership.voters().into_iter().filter(follows).collect()
 }
 
 fn is_healthy(slot: &MemberSlot, id: NodeId, leader: Leader<'_>) -> bool {
     let ready = slot.pod.as_ref().is_some_and(|pod| pod.ready);
-    ready && slot.door.as_ref().is_some_and(|door| door.ready) && is_following(slot, id, leader)
+    ready && slot.answer.as_ref().is_some_and(|answer| answer.ready) && is_following(slot, id, leader)
 }
 
 fn is_following(slot: &MemberSlot, id: NodeId, leader: Leader<'_>) -> bool {
     let pod_stays = slot.pod.as_ref().is_some_and(|pod| !pod.deleting);
-    let same_cluster = slot.door.as_ref().is_some_and(|door| door.cluster_id == leader.door.cluster_id);
-    let keeps_up = id == leader.door.node.id
-        || leader.door.progress.get(&id).is_some_and(|progress| {
+    let same_cluster = slot.answer.as_ref().is_some_and(|answer| answer.cluster_id == leader.answer.cluster_id);
+    let keeps_up = id == leader.answer.node.id
+        || leader.answer.progress.get(&id).is_some_and(|progress| {
             progress.lag <= MAX_LAG && progress.contact.is_some_and(|age| age <= FRESH_CONTACT)
         });
     pod_stays && same_cluster && keeps_up
@@ -86,6 +87,7 @@ pub fn fault_tolerance(membership: &RaftMembership, healthy: &BTreeSet<NodeId>) 
         let alive = set.intersection(healthy).count();
         i32::try_from(alive).unwrap_or(i32::MAX) - i32::try_from(majority(set.len())).unwrap_or(i32::MAX)
     });
+    // A decision during a joint change needs a majority of each set, so the weakest one counts.
     left.min().unwrap_or(-1)
 }
 

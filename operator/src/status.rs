@@ -103,10 +103,14 @@ pub fn compute_status(cluster: &ValidCluster, observed: &ObservedState, outcome:
         cluster_id: observed.marker.as_ref().map(|marker| marker.cluster_id.clone()),
         storage: storage_status(cluster, observed),
         leader: match sight {
+            // Kept although not observed: an operator that has just started must not report the loss of a leader that
+            // serves.
             ClusterVisibility::Brief => observed.previous.leader.clone(),
             _ => leader.map(|leader| leader_status(observed, leader)),
         },
         raft: match sight {
+            // The last known figures stand while nothing contradicts them; the conditions say that they are not
+            // observed.
             ClusterVisibility::Brief | ClusterVisibility::Lost(_) => observed.previous.raft.clone(),
             ClusterVisibility::Clear => {
                 leader.map(|leader| raft_status(observed, leader)).or_else(|| without_leader(observed))
@@ -153,7 +157,7 @@ fn term_to_i64(term: u64) -> i64 {
 
 /// Returns the oldest version among the pods that answer, so that an upgrade shows when it is over.
 fn oldest_version(observed: &ObservedState) -> Option<String> {
-    let versions = observed.doors().map(|(_, door)| door.version.clone());
+    let versions = observed.answers().map(|(_, answer)| answer.version.clone());
     let oldest = versions.min_by_key(|version| {
         version.split(['.', '-', '+']).map(|part| part.parse::<u64>().unwrap_or(0)).collect::<Vec<_>>()
     });
@@ -174,8 +178,8 @@ fn storage_status(cluster: &ValidCluster, observed: &ObservedState) -> Option<St
 }
 
 fn leader_status(observed: &ObservedState, leader: Leader<'_>) -> LeaderStatus {
-    let node_id = leader.door.node.id.to_string();
-    let term = term_to_i64(leader.door.term);
+    let node_id = leader.answer.node.id.to_string();
+    let term = term_to_i64(leader.answer.term);
     let same = observed.previous.leader.as_ref().filter(|old| old.node_id == node_id && old.term == term);
     LeaderStatus {
         name: leader.slot.name.clone(),
@@ -192,11 +196,11 @@ pub(crate) fn whole_seconds(time: jiff::Timestamp) -> jiff::Timestamp {
 }
 
 fn raft_status(observed: &ObservedState, leader: Leader<'_>) -> RaftStatus {
-    let membership = &leader.door.membership;
+    let membership = &leader.answer.membership;
     let voters = membership.voters().len();
     let healthy = quorum::healthy_voters(observed, leader);
     RaftStatus {
-        term: term_to_i64(leader.door.term),
+        term: term_to_i64(leader.answer.term),
         voters: count_to_i32(voters),
         learners: count_to_i32(membership.learners.len()),
         quorum: count_to_i32(quorum::majority(voters)),
@@ -205,7 +209,8 @@ fn raft_status(observed: &ObservedState, leader: Leader<'_>) -> RaftStatus {
 }
 
 fn without_leader(observed: &ObservedState) -> Option<RaftStatus> {
-    let highest = observed.doors().map(|(_, door)| term_to_i64(door.term)).max().unwrap_or_default();
+    let highest = observed.answers().map(|(_, answer)| term_to_i64(answer.term)).max().unwrap_or_default();
+    // Negative whatever the last figures were: without a leader the majority counts as lost.
     observed.previous.raft.clone().map(|old| RaftStatus { term: old.term.max(highest), fault_tolerance: -1, ..old })
 }
 

@@ -60,6 +60,7 @@ pub fn create_authority(cluster: &str, now: Timestamp) -> Result<CertificateAuth
     let mut params = CertificateParams::default();
     set_validity(&mut params, now, AUTHORITY_YEARS);
     params.distinguished_name.push(DnType::CommonName, format!("Quorate peers of {cluster}"));
+    // Path length 0: the CA signs pods, but nothing that could sign in turn.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let key = KeyPair::generate()?;

@@ -21,6 +21,7 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
         let words = answer.unwrap_or_else(|| error.to_string());
         if text.is_empty() {
             text = words;
+        // Many errors repeat the words of their cause.
         } else if !text.contains(&words) {
             text = format!("{text}: {words}");
         }

@@ -31,10 +31,10 @@ use tonic::{
 };
 
 /// Admin API that sends what the test puts into the channel.
-struct Door(watch::Receiver<StatusResponse>);
+struct ScriptedAdmin(watch::Receiver<StatusResponse>);
 
 #[tonic::async_trait]
-impl Admin for Door {
+impl Admin for ScriptedAdmin {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<StatusResponse, Status>> + Send>>;
 
     async fn watch(&self, _: Request<proto::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
@@ -107,7 +107,7 @@ fn authority() -> tls::CertificateAuthority {
     tls::create_authority("team", k8s_openapi::jiff::Timestamp::now()).expect("an authority")
 }
 
-async fn open_door(identity: &PeerIdentity, said: watch::Receiver<StatusResponse>) -> (SocketAddr, JoinHandle<()>) {
+async fn serve_admin(identity: &PeerIdentity, said: watch::Receiver<StatusResponse>) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let config = ServerTlsConfig::new()
@@ -115,7 +115,7 @@ async fn open_door(identity: &PeerIdentity, said: watch::Receiver<StatusResponse
         .client_ca_root(Certificate::from_pem(&identity.ca));
     let mut server = Server::builder().tls_config(config).expect("TLS");
     let serving =
-        server.add_service(AdminServer::new(Door(said))).serve_with_incoming(TcpListenerStream::new(listener));
+        server.add_service(AdminServer::new(ScriptedAdmin(said))).serve_with_incoming(TcpListenerStream::new(listener));
     (address, tokio::spawn(async move { drop(serving.await) }))
 }
 
@@ -141,37 +141,37 @@ async fn change(changes: &mut mpsc::Receiver<ObjectRef<ChatCluster>>) -> bool {
 }
 
 #[tokio::test]
-async fn a_change_of_leader_is_reported_and_a_lost_door_too() {
+async fn a_change_of_leader_is_reported_and_a_lost_pod_too() {
     let identity = identity(&authority());
     let (say, said) = watch::channel(led_by(1, 2, 1));
-    let (address, serving) = open_door(&identity, said).await;
+    let (address, serving) = serve_admin(&identity, said).await;
     let (report, mut changes) = mpsc::channel(8);
     let hub = WatchHub::new(report);
     let target = WatchTarget { uid: "u".into(), address: address.to_string() };
     hub.watch(&cluster(), &[target], &identity).expect("an address");
 
     assert!(change(&mut changes).await);
-    let door = hub.door("u").expect("an answer");
-    assert_eq!((door.node.id, door.leader, door.role), (1, 2, RaftRole::Follower));
+    let answer = hub.answer("u").expect("an answer");
+    assert_eq!((answer.node.id, answer.leader, answer.role), (1, 2, RaftRole::Follower));
 
     // The same status is not worth a reconcile; the change after it is the next report.
     say.send(led_by(1, 2, 1)).expect("somebody watches");
     say.send(led_by(1, 1, 2)).expect("somebody watches");
     assert!(change(&mut changes).await);
-    let door = hub.door("u").expect("an answer");
-    assert_eq!((door.term, door.role), (2, RaftRole::Leader));
+    let answer = hub.answer("u").expect("an answer");
+    assert_eq!((answer.term, answer.role), (2, RaftRole::Leader));
     assert!(changes.try_recv().is_err(), "no report without a change");
 
     serving.abort();
     assert!(change(&mut changes).await);
-    assert!(hub.door("u").is_none(), "a lost door has no answer");
+    assert!(hub.answer("u").is_none(), "a lost pod has no answer");
 }
 
 #[tokio::test]
-async fn after_listening_a_door_that_answers_has_answered() {
+async fn after_listening_a_pod_that_answers_has_answered() {
     let identity = identity(&authority());
     let (_say, said) = watch::channel(led_by(1, 1, 1));
-    let (address, _serving) = open_door(&identity, said).await;
+    let (address, _serving) = serve_admin(&identity, said).await;
     let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     let (report, _changes) = mpsc::channel(8);
     let hub = WatchHub::new(report);
@@ -181,16 +181,16 @@ async fn after_listening_a_door_that_answers_has_answered() {
     ];
     hub.watch(&cluster(), &targets, &identity).expect("addresses");
     hub.listen(&cluster()).await;
-    assert!(hub.door("open").is_some());
-    assert!(hub.door("closed").is_none());
+    assert!(hub.answer("open").is_some());
+    assert!(hub.answer("closed").is_none());
 }
 
 #[tokio::test]
-async fn a_silent_door_is_taken_for_lost() {
+async fn a_silent_pod_is_taken_for_lost() {
     let identity = identity(&authority());
     // Sends one status and then nothing, although the connection stays.
     let (_say, said) = watch::channel(led_by(1, 1, 1));
-    let (address, _serving) = open_door(&identity, said).await;
+    let (address, _serving) = serve_admin(&identity, said).await;
     let (report, mut changes) = mpsc::channel(8);
     let hub = WatchHub::new(report);
     hub.watch(&cluster(), &[WatchTarget { uid: "u".into(), address: address.to_string() }], &identity)
@@ -200,11 +200,11 @@ async fn a_silent_door_is_taken_for_lost() {
 }
 
 #[tokio::test]
-async fn a_door_of_another_authority_is_not_believed() {
+async fn a_pod_of_another_authority_is_not_believed() {
     let (_say, said) = watch::channel(led_by(1, 1, 1));
-    let (address, _serving) = open_door(&identity(&authority()), said.clone()).await;
+    let (address, _serving) = serve_admin(&identity(&authority()), said.clone()).await;
     let ours = authority();
-    let (own_address, _own) = open_door(&identity(&ours), said).await;
+    let (own_address, _own) = serve_admin(&identity(&ours), said).await;
     let (report, mut changes) = mpsc::channel(8);
     let hub = WatchHub::new(report);
     let targets = [
@@ -215,16 +215,16 @@ async fn a_door_of_another_authority_is_not_believed() {
     // Both were dialled at the same time; when ours has reported twice (its answer, then its silence), the other has
     // had all the time that it needs.
     assert!(change(&mut changes).await);
-    assert!(hub.door("own").is_some());
+    assert!(hub.answer("own").is_some());
     assert!(change(&mut changes).await);
-    assert!(hub.door("foreign").is_none());
+    assert!(hub.answer("foreign").is_none());
 }
 
 #[tokio::test]
 async fn a_forgotten_cluster_is_watched_no_more() {
     let identity = identity(&authority());
     let (_say, said) = watch::channel(led_by(1, 1, 1));
-    let (address, _serving) = open_door(&identity, said).await;
+    let (address, _serving) = serve_admin(&identity, said).await;
     let (report, mut changes) = mpsc::channel(8);
     let hub = WatchHub::new(report);
     hub.watch(&cluster(), &[WatchTarget { uid: "u".into(), address: address.to_string() }], &identity)

@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn modules_use_each_other_in_one_direction() {
         assert_eq!(check_file("chatd/src/feed/tail.rs", "use crate::service::Session;\n").len(), 1);
-        assert_eq!(check_file("chatd/src/trace.rs", "use crate::metrics::{Call, Door};\n").len(), 1);
+        assert_eq!(check_file("chatd/src/trace.rs", "use crate::metrics::{CallMeter, ClientApi};\n").len(), 1);
         assert!(check_file("chatd/src/service/read.rs", "use crate::feed::Feed;\n").is_empty());
         assert!(
             check_file("chatd/src/feed.rs", "//! See [`crate::service::Service`].\nuse crate::trace::Live;\n")

@@ -140,7 +140,7 @@ impl fmt::Display for WordCounts {
         writeln!(out, "type names defined in three or more files      {}", self.repeated_types)?;
         writeln!(out, "doc blocks that open without a subject         {}", self.subjectless_docs)?;
         writeln!(out, "doc blocks of three words or fewer             {}", self.short_docs)?;
-        writeln!(out, "`let (a, b) = …`                               {}", self.pair_bindings)?;
+        writeln!(out, "`let (a, b) = (…)`                             {}", self.pair_bindings)?;
         write!(out, "comments in code, per 100 lines                {}.{}", per_100 / 10, per_100 % 10)
     }
 }

@@ -96,10 +96,12 @@ fn make_one(
 }
 
 fn load_or_create_authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
-    let (certificate, key) = (directory.join("ca.crt"), directory.join("ca.key"));
+    let certificate = directory.join("ca.crt");
+    let key = directory.join("ca.key");
     if !certificate.exists() {
         let pair = KeyPair::generate()?;
         let made = authority_params()?.self_signed(&pair)?;
+        // The key first: once the certificate exists, the authority counts as made.
         write_private(&key, &pair.serialize_pem())?;
         write_private(&certificate, &made.pem())?;
     }

@@ -56,6 +56,7 @@ impl ClusterClient {
         if failure.broken {
             slot.forget(generation).await;
         }
+        // A refusal, or a limit of the whole cluster, says nothing against this server.
         if matches!(failure.retry, RetryRule::Elsewhere(_)) {
             slot.hold_off();
         }

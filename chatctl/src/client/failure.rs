@@ -73,6 +73,7 @@ impl CallFailure {
     /// Creates the failure of a stream that ended without an error.
     #[must_use]
     pub fn stream_ended(server: &str) -> Self {
+        // The server closed the stream in order, over a connection that works.
         Self { broken: false, unknown: false, ..Self::no_answer(server, "the stream ended".to_owned()) }
     }
 
@@ -104,6 +105,7 @@ impl CallFailure {
         let code = detail.code();
         let wait = Duration::from_millis(detail.retry_after_ms);
         let retry = match code {
+            // Whatever the code: only the same transaction id, sent again, shows whether the write happened.
             _ if detail.unknown => RetryRule::Elsewhere(wait),
             ErrorCode::Unavailable | ErrorCode::Overloaded => RetryRule::Elsewhere(wait),
             ErrorCode::LimitExceeded if !wait.is_zero() => RetryRule::After(wait),

@@ -77,6 +77,7 @@ impl RetryPacer {
             RetryRule::Elsewhere(least) => least.max(self.backoff.next_wait()),
         };
         self.avoid(slot);
+        // Given up now rather than after a wait that leaves no time for an attempt.
         if self.deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
             return Err(self.last(failure));
         }

@@ -106,6 +106,7 @@ fn parse_server(address: &str, options: &ClientOptions) -> Result<Arc<PooledServ
         None => address,
     };
     let (host, port) = bare.rsplit_once(':').ok_or_else(invalid)?;
+    // The address becomes part of a URI, in which these characters would begin another part.
     let plain = !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ']);
     if !plain || port.parse::<u16>().is_err() {
         return Err(invalid());

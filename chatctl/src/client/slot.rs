@@ -51,9 +51,11 @@ impl PooledServer {
         let endpoint = endpoint
             .user_agent(concat!("chatctl/", env!("CARGO_PKG_VERSION")))?
             .connect_timeout(options.connect_timeout)
+            // Requests are small and waited for, and Nagle's algorithm would hold them back for an acknowledgement.
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            // Between calls, too: otherwise the next call would learn of a vanished machine only by its own timeout.
             .keep_alive_while_idle(true);
         let backoff = JitteredBackoff::new(options.backoff_base, options.backoff_cap);
         Ok(Self {
@@ -83,6 +85,7 @@ impl PooledServer {
             return Ok((channel.clone(), connection.generation));
         }
         if let Some((at, reason)) = &connection.failed
+            // The attempt ended while this caller waited for the lock, so a further one would most likely fail as well.
             && *at >= asked
         {
             return Err(CallFailure::unreachable(&self.address, reason));

@@ -105,15 +105,16 @@ impl AdminTarget {
     /// [`Error::Cluster`] if no leader is known.
     pub async fn leader(&self) -> Result<(AdminConnection, StatusResponse), Error> {
         let files = self.files()?;
-        let (door, status) = self.any().await?;
+        let (connection, status) = self.any().await?;
         if is_leader(&status) {
-            return Ok((door, status));
+            return Ok((connection, status));
         }
-        for address in self.admin.iter().filter(|address| *address != door.address()) {
-            if let Ok((door, status)) = query_status(address, &files).await
+        // The named addresses first: those that members have of each other may not resolve on this machine.
+        for address in self.admin.iter().filter(|address| *address != connection.address()) {
+            if let Ok((connection, status)) = query_status(address, &files).await
                 && is_leader(&status)
             {
-                return Ok((door, status));
+                return Ok((connection, status));
             }
         }
         let nodes = status.membership.iter().flat_map(|membership| &membership.nodes);
@@ -129,7 +130,7 @@ fn is_leader(status: &StatusResponse) -> bool {
 }
 
 async fn query_status(address: &str, files: &AdminTlsFiles) -> Result<(AdminConnection, StatusResponse), Error> {
-    let door = AdminConnection::connect(address, files).await?;
-    let status = door.call(|mut admin| async move { admin.status(StatusRequest {}).await }).await?;
-    Ok((door, status))
+    let connection = AdminConnection::connect(address, files).await?;
+    let status = connection.call(|mut admin| async move { admin.status(StatusRequest {}).await }).await?;
+    Ok((connection, status))
 }

@@ -134,6 +134,7 @@ impl<'a> MessageIndex<'a> {
     /// Puts a message at its place, or compares the place with the one that is known already.
     fn place(&mut self, id: MessageId, place: MessagePlace, by: &str, verdict: &mut CheckVerdict) {
         let MessagePlace { position, event } = place;
+        // An event id encodes its position, so of the two differences only the first is reported.
         let known = *self.places.entry(id).or_insert(place);
         if known.position != position {
             verdict.mismatched.add(|| format!("{by}: message {id} at {position}, but elsewhere at {}", known.position));
@@ -229,6 +230,7 @@ impl<'a> MessageIndex<'a> {
         let mut earlier = acknowledged.into_iter().peekable();
         let mut highest: Option<(EventPosition, MessageId)> = None;
         for (invoked, position, id) in placed {
+            // Strictly earlier: within one microsecond the order is not known.
             while let Some((_, before, by)) = earlier.next_if(|(at, ..)| *at < invoked) {
                 highest = highest.max(Some((before, by)));
             }

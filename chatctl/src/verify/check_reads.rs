@@ -161,6 +161,7 @@ fn sweep_by_time<E: Copy, L>(
     let mut earlier = earlier.into_iter().peekable();
     let mut highest: Option<(EventPosition, E)> = None;
     for (at, who) in later {
+        // Strictly earlier: within one microsecond the order is not known.
         while let Some((_, position, by)) = earlier.next_if(|(before, ..)| *before < at) {
             if highest.is_none_or(|(known, _)| position > known) {
                 highest = Some((position, by));

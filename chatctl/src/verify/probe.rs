@@ -75,7 +75,8 @@ impl ReadProbes {
 
     /// Waits for the end of all probes, after the stop signal, and returns their reads and counts.
     pub(super) async fn finish(self) -> (Vec<RecordedRead>, ReadTally) {
-        let (mut reads, mut tally) = (Vec::new(), ReadTally::default());
+        let mut reads = Vec::new();
+        let mut tally = ReadTally::default();
         for (some, counts) in self.tasks.join_all().await {
             reads.extend(some);
             tally.linearizable += counts.linearizable;
@@ -96,9 +97,11 @@ struct ReadProbe {
 
 impl ReadProbe {
     async fn run(self, every: Duration, mut stop: watch::Receiver<bool>) -> (Vec<RecordedRead>, ReadTally) {
-        let (mut reads, mut tally) = (Vec::new(), ReadTally::default());
+        let mut reads = Vec::new();
+        let mut tally = ReadTally::default();
         let mut in_flight = JoinSet::new();
         let mut ticks = interval(every);
+        // No burst after a pause: the reads that were missed would prove no more than one does.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut rooms = (0..self.run.room_count()).cycle();
         loop {
@@ -142,9 +145,11 @@ impl ReadProbe {
             .next()
             .ok_or_else(|| CallFailure::unreachable(&self.server, "the client has no server"))?;
         let invoked_us = self.run.now_us();
+        // One attempt: with retries, the read could span a fault and would match more moments than the answer had.
         let page = client.attempt(&slot, self.patience, &ask).await?;
         let ended_us = self.run.now_us();
-        let (freshness, whole) = (page.freshness(), page.next.is_empty());
+        let freshness = page.freshness();
+        let whole = page.next.is_empty();
         let page = self.seen(room, &page);
         Ok((freshness, RecordedRead { server: self.server, room, invoked_us, ended_us, page, whole }))
     }

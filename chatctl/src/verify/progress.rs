@@ -23,7 +23,9 @@ pub(super) fn start_progress(
     readers: &[ReaderTask],
 ) -> JoinHandle<()> {
     let counts: Vec<Arc<AtomicU64>> = readers.iter().map(ReaderTask::count).collect();
-    let (run, is_json, total) = (Arc::clone(run), context.out.is_json(), command.duration.as_secs());
+    let run = Arc::clone(run);
+    let is_json = context.out.is_json();
+    let total = command.duration.as_secs();
     tokio::spawn(async move {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -35,7 +37,9 @@ pub(super) fn start_progress(
             let acknowledged = run.acknowledged();
             let seconds = run.now_us().saturating_sub(run.begun_us()) / 1_000_000;
             let read: Vec<u64> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-            let (rate, pending, silent) = (acknowledged - before, run.pending(), run.silent_ms());
+            let rate = acknowledged - before;
+            let pending = run.pending();
+            let silent = run.silent_ms();
             if is_json {
                 let line = json!({ "seconds": seconds, "acknowledged": acknowledged, "per_second": rate,
                     "pending": pending, "silent_ms": silent, "readers": read });

@@ -76,7 +76,8 @@ impl VerifyReport<'_> {
     }
 
     fn times(&self) -> RunTimings {
-        let (begun, ended) = (self.run.begun_us(), self.run.ended_us());
+        let begun = self.run.begun_us();
+        let ended = self.run.ended_us();
         let times = timing::acknowledgement_times(&self.history.messages);
         let gaps = timing::find_gaps(&times, begun, ended, self.run.now_us());
         RunTimings {

@@ -32,7 +32,9 @@ pub(super) async fn scan_servers(command: &VerifyArgs, stage: &RunSetup) -> Vec<
     let mut scanning = JoinSet::new();
     let Some(session) = stage.readers.first() else { return Vec::new() };
     for slot in session.client().servers().all() {
-        let (session, run, command) = (session.clone(), Arc::clone(&stage.run), command.clone());
+        let session = session.clone();
+        let run = Arc::clone(&stage.run);
+        let command = command.clone();
         scanning.spawn(async move {
             let server = slot.address().to_owned();
             let name = format!("history of {server}");

@@ -86,6 +86,7 @@ pub(super) async fn write_until_stopped(
     let mut homing = interval(HOMING);
     loop {
         tokio::select! {
+            // The signal first: while missed ticks are made up for, there is always another message to send.
             biased;
             () = wait_for_stop(&mut stop) => break,
             _ = homing.tick() => session.client().servers().prefer(writer as usize),

@@ -120,7 +120,8 @@ impl Admin for Service {
         let seen = MemberOverview { node: Some(self.node.clone()), status: Some(own), ..MemberOverview::default() };
         let unseen =
             MemberOverview { node: Some(away), error: "connection refused".into(), ..MemberOverview::default() };
-        let (asked_node_id, members) = (self.node.node_id, vec![seen, unseen]);
+        let asked_node_id = self.node.node_id;
+        let members = vec![seen, unseen];
         Ok(Response::new(OverviewResponse { asked_node_id, members, ..OverviewResponse::default() }))
     }
 }
@@ -217,20 +218,20 @@ fn a_cluster_is_made_once_and_can_be_looked_at_and_led() {
     assert_eq!(state.lock().unwrap().initialized, 2);
 
     let admin = nodes.replace("a=", "").replace("b=", "");
-    let door = ["--admin", admin.as_str(), "--tls-dir", dir];
-    let status = succeeded(&cluster(directory.path(), &[&["status"], door.as_slice()].concat()));
+    let target = ["--admin", admin.as_str(), "--tls-dir", dir];
+    let status = succeeded(&cluster(directory.path(), &[&["status"], target.as_slice()].concat()));
     assert_eq!(status["servers"][1]["status"]["role"], "follower");
-    let members = succeeded(&cluster(directory.path(), &[&["members"], door.as_slice()].concat()));
+    let members = succeeded(&cluster(directory.path(), &[&["members"], target.as_slice()].concat()));
     assert_eq!((&members["members"][0]["leader"], &members["members"][1]["vote"]), (&true.into(), &"voter".into()));
-    let moved = succeeded(&cluster(directory.path(), &[&["transfer-leader", "--to", "b"], door.as_slice()].concat()));
+    let moved = succeeded(&cluster(directory.path(), &[&["transfer-leader", "--to", "b"], target.as_slice()].concat()));
     assert_eq!((&moved["leader_name"], &moved["term"]), (&"b".into(), &2.into()));
-    let output = cluster(directory.path(), &[&["snapshot"], door.as_slice()].concat());
+    let output = cluster(directory.path(), &[&["snapshot"], target.as_slice()].concat());
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
 
     let purge = ["purge-history", "!r:a.org", "--older-than", "720h"];
-    let purged = succeeded(&cluster(directory.path(), &[purge.as_slice(), door.as_slice()].concat()));
+    let purged = succeeded(&cluster(directory.path(), &[purge.as_slice(), target.as_slice()].concat()));
     assert_eq!((&purged["events"], &purged["room_id"]), (&6.into(), &"!r:a.org".into()));
-    let repaired = succeeded(&cluster(directory.path(), &[&["repair-time"], door.as_slice()].concat()));
+    let repaired = succeeded(&cluster(directory.path(), &[&["repair-time"], target.as_slice()].concat()));
     assert_eq!(
         (&repaired["before_ms"], &repaired["after_ms"]),
         (&1_801_785_600_000_u64.into(), &1_767_225_600_000_u64.into())
@@ -245,7 +246,7 @@ fn a_cluster_is_made_once_and_can_be_looked_at_and_led() {
 }
 
 #[test]
-fn a_certificate_of_another_authority_opens_no_door() {
+fn a_certificate_of_another_authority_is_refused() {
     let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for place in [&directory, &other] {
         certificates::make_missing(place.path(), "c", &["a".into(), "b".into()], false).unwrap();

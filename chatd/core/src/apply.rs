@@ -48,7 +48,7 @@ use crate::rows;
 use crate::table::{self, Overlay, ReadError, Table, TableWrite, key};
 use context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, EntryStamp, RoomCache, refuse};
 
-pub use dedup::{MADE_BY_DOOR, is_accepted};
+pub use dedup::{MADE_BY_POD, is_accepted};
 pub(crate) use dedup::{remembered_outcome as remembered, room_in_key};
 pub use hints::ChangeHints;
 pub(crate) use time::effective_time;

@@ -48,16 +48,16 @@ mod tests {
     fn check(name: &'static str, kind: MetricKind, labels: &'static [&'static str]) -> usize {
         let spec = [MetricSpec { name, kind, labels, help: "Words.", buckets: None }];
         let section = MetricSection { title: "T", specs: Box::leak(Box::new(spec)) };
-        convention_violations(&[section], "quorate_", &["door"]).len()
+        convention_violations(&[section], "quorate_", &["api"]).len()
     }
 
     #[test]
     fn what_breaks_a_convention_is_named() {
-        assert_eq!(check("quorate_door_requests_total", MetricKind::Counter, &["door"]), 0);
+        assert_eq!(check("quorate_api_requests_total", MetricKind::Counter, &["api"]), 0);
         assert_eq!(check("quorate_fsync_seconds", MetricKind::Histogram, &[]), 0);
         for (name, kind, labels) in [
-            ("door_requests_total", MetricKind::Counter, &["door"][..]),
-            ("quorate_door_requests", MetricKind::Counter, &[]),
+            ("api_requests_total", MetricKind::Counter, &["api"][..]),
+            ("quorate_api_requests", MetricKind::Counter, &[]),
             ("quorate_streams_total", MetricKind::Gauge, &[]),
             ("quorate_fsync_ms", MetricKind::Histogram, &[]),
             ("quorate_messages_total", MetricKind::Counter, &["room"]),

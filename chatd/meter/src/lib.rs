@@ -79,13 +79,13 @@ pub struct MetricSection {
 /// ```
 /// quorate_meter::declare! {
 ///     /// Metrics of the listeners.
-///     pub struct Doors, "Doors" {
-///         requests: IntCounterVec = "quorate_door_requests_total" ["code"] "Requests answered.";
+///     pub struct ListenerMetrics, "Listeners" {
+///         requests: IntCounterVec = "quorate_api_requests_total" ["code"] "Requests answered.";
 ///     }
 /// }
-/// let doors = Doors::register(&quorate_meter::Registry::new()).unwrap();
-/// doors.requests.with_label_values(&["ok"]).inc();
-/// assert_eq!(Doors::SECTION.specs[0].name, "quorate_door_requests_total");
+/// let listeners = ListenerMetrics::register(&quorate_meter::Registry::new()).unwrap();
+/// listeners.requests.with_label_values(&["ok"]).inc();
+/// assert_eq!(ListenerMetrics::SECTION.specs[0].name, "quorate_api_requests_total");
 /// ```
 #[macro_export]
 macro_rules! declare {

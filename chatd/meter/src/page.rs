@@ -33,16 +33,16 @@ mod tests {
         const WAIT: MetricSpec = MetricSpec {
             name: "quorate_wait_seconds",
             kind: MetricKind::Histogram,
-            labels: &["door"],
+            labels: &["api"],
             help: "A wait.",
             buckets: None,
         };
         const USED: MetricSpec = MetricSpec { name: "quorate_used_bytes_total", kind: MetricKind::Counter, ..WAIT };
         const QUEUE: MetricSpec = MetricSpec { name: "quorate_queue", kind: MetricKind::Gauge, labels: &[], ..WAIT };
-        let text = metrics_markdown(&[MetricSection { title: "Doors", specs: &[WAIT, USED, QUEUE] }]);
-        assert!(text.contains("### Doors\n"), "{text}");
-        assert!(text.contains("| `quorate_wait_seconds` | histogram | `door` | seconds | A wait. |\n"), "{text}");
-        assert!(text.contains("| `quorate_used_bytes_total` | counter | `door` | bytes | A wait. |\n"), "{text}");
+        let text = metrics_markdown(&[MetricSection { title: "Listeners", specs: &[WAIT, USED, QUEUE] }]);
+        assert!(text.contains("### Listeners\n"), "{text}");
+        assert!(text.contains("| `quorate_wait_seconds` | histogram | `api` | seconds | A wait. |\n"), "{text}");
+        assert!(text.contains("| `quorate_used_bytes_total` | counter | `api` | bytes | A wait. |\n"), "{text}");
         assert!(text.contains("| `quorate_queue` | gauge |  |  | A wait. |\n"), "{text}");
     }
 }

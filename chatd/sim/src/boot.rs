@@ -5,8 +5,8 @@ use crate::faults::{BEGIN, HEAL, MS, PlannedFault};
 use crate::history::{LeadershipChange, SharedHistory};
 use crate::layout::PODS;
 use crate::mutation::Mutation;
+use crate::replica::consensus::{ConsensusFaults, FaultyConsensus};
 use crate::replica::disk::FaultyDisk;
-use crate::replica::door::{ConsensusFaults, FaultyConsensus};
 use crate::replica::store::SimStore;
 use crate::replica::{PodHandle, PodSlot, SERVER};
 use crate::world::net::{HostId, SimNet, listener_address};
@@ -119,15 +119,16 @@ async fn start_pod(start: PodSetup) -> Result<(), String> {
     }
     watch_failures(&log, &fatal, &net, host);
 
-    let mut door = node.door.clone();
+    let mut listener = node.peer_listener.clone();
     let hinge = ConsensusFaults { seed, again, mutation, odd, history: history.clone() };
-    door.consensus = Arc::new(FaultyConsensus::new(door.consensus.clone(), hinge, Duration::from_nanos(net.now())));
+    listener.consensus =
+        Arc::new(FaultyConsensus::new(listener.consensus.clone(), hinge, Duration::from_nanos(net.now())));
     net.listen(host);
     let accepted = {
         let net = net.clone();
         stream::poll_fn(move |context| net.poll_accept(host, context.waker()).map(|stream| stream.map(io::Result::Ok)))
     };
-    let routes = Routes::new(door.into_service());
+    let routes = Routes::new(listener.into_service());
     tokio::spawn(serve_on::<SimStream<SimAction>>(accepted, routes, CancellationToken::new()));
     let service = ChatService::new(ServiceParts {
         settings: ServiceSettings {
@@ -173,7 +174,7 @@ fn options_of(host: HostId, compaction: CompactionOptions) -> NodeOptions {
 /// Records every leadership as it begins, so that a short one is not missed between two looks. A Raft that has stopped
 /// ends the process, as in production.
 fn watch_leadership(node: &NodeHandle, history: &SharedHistory, net: &SimNet<SimAction>, host: HostId, life: u64) {
-    let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
+    let mut leadership = Leadership::of(node.own().node_id, &node.peer_listener.consensus);
     let (id, history, net) = (node.own().node_id, history.clone(), net.clone());
     tokio::spawn(async move {
         let mut led = None;
@@ -195,7 +196,7 @@ fn watch_leadership(node: &NodeHandle, history: &SharedHistory, net: &SimNet<Sim
 
 /// Cuts the power of all machines of the cluster when this one begins to lead.
 fn lose_power_with_leadership(node: &NodeHandle, net: &SimNet<SimAction>) {
-    let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
+    let mut leadership = Leadership::of(node.own().node_id, &node.peer_listener.consensus);
     let net = net.clone();
     tokio::spawn(async move {
         while !leadership.is_leader() {

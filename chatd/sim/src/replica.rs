@@ -1,8 +1,8 @@
 //! One pod of production code on a simulated machine: its own log, state machine, snapshots, Raft, peer listener over
 //! gRPC, and service. Only disk, network and clock are simulated. `boot` starts it.
 
+pub(crate) mod consensus;
 pub(crate) mod disk;
-pub(crate) mod door;
 pub mod store;
 
 use quorate_chatd::raft::log::LogStore;

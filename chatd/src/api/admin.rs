@@ -67,8 +67,11 @@ impl AdminApi {
     /// Creates the admin API of a node. `version` is as in `chatd --version`; `stop` ends the watches.
     #[must_use]
     pub fn new(node: &NodeHandle, version: &str, process: Arc<dyn ProcessFacts>, stop: CancellationToken) -> Self {
-        let (administration, peers, own) = (node.administration.clone(), node.door.peers.clone(), node.own().clone());
-        let (version, volume) = (version.to_owned(), node.door.volume.clone());
+        let administration = node.administration.clone();
+        let peers = node.peer_listener.peers.clone();
+        let own = node.own().clone();
+        let version = version.to_owned();
+        let volume = node.peer_listener.volume.clone();
         Self { inner: Arc::new(AdminContext { administration, peers, own, version, process, volume, stop }) }
     }
 

@@ -25,6 +25,7 @@ pub fn position_to_wire(at: id::Position) -> wire::Position {
 pub fn consistency_from_wire(wanted: i32) -> Result<ReadConsistency, RequestRefusal> {
     match wire::Consistency::try_from(wanted) {
         Ok(wire::Consistency::Local) => Ok(ReadConsistency::Local),
+        // Whoever does not choose gets the stronger promise.
         Ok(wire::Consistency::Unspecified | wire::Consistency::Linearizable) => Ok(ReadConsistency::Linearizable),
         Err(_) => Err(RequestRefusal::invalid("unknown consistency; use LINEARIZABLE or LOCAL")),
     }

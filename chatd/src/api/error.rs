@@ -14,6 +14,7 @@ pub const DETAIL: &str = "quorate-error-bin";
 /// Converts a refusal to its detail, which also stands in the results of a post.
 #[must_use]
 pub fn refusal_to_detail(refusal: RequestRefusal) -> ErrorDetail {
+    // Only Matrix has a field for the contact (`admin_contact`).
     let RequestRefusal { code, message, retry_after, leader, unknown, contact: _ } = refusal;
     ErrorDetail {
         code: wire_code(code).into(),
@@ -27,7 +28,8 @@ pub fn refusal_to_detail(refusal: RequestRefusal) -> ErrorDetail {
 /// Converts a refusal to the status of a failed call.
 #[must_use]
 pub fn refusal_to_status(refusal: RequestRefusal) -> Status {
-    let (code, message) = (grpc_code(&refusal), refusal.message.clone());
+    let code = grpc_code(&refusal);
+    let message = refusal.message.clone();
     let mut metadata = MetadataMap::new();
     metadata.insert_bin(DETAIL, MetadataValue::from_bytes(&refusal_to_detail(refusal).encode_to_vec()));
     Status::with_metadata(code, message, metadata)
@@ -76,7 +78,9 @@ fn grpc_code(refusal: &RequestRefusal) -> Grpc {
         | RefusalCode::BadJson
         | RefusalCode::TooLarge
         | RefusalCode::BadCursor => Grpc::InvalidArgument,
+        // Not INVALID_ARGUMENT: the cursor was right, until the room's history was removed.
         RefusalCode::HistoryRemoved => Grpc::OutOfRange,
+        // Not UNAVAILABLE, upon which generic clients repeat the call: here they have to wait, or do less.
         RefusalCode::LimitExceeded | RefusalCode::Overloaded | RefusalCode::StorageFull => Grpc::ResourceExhausted,
         RefusalCode::UserExists | RefusalCode::AliasExists => Grpc::AlreadyExists,
         RefusalCode::Unavailable => Grpc::Unavailable,

@@ -39,15 +39,15 @@ impl ChatApi {
     }
 
     fn begin<T>(&self, endpoint: &'static str, request: &Request<T>) -> ObservedCall {
-        let trace = trace::door::CallTrace::grpc(endpoint, request.metadata().as_ref());
-        ObservedCall { count: self.metrics.door(ClientApi::Grpc, endpoint), trace }
+        let trace = trace::call::CallTrace::grpc(endpoint, request.metadata().as_ref());
+        ObservedCall { count: self.metrics.call(ClientApi::Grpc, endpoint), trace }
     }
 }
 
 /// A call that is counted, timed and, if it is sampled, traced.
 struct ObservedCall {
     count: metrics::CallMeter,
-    trace: trace::door::CallTrace,
+    trace: trace::call::CallTrace,
 }
 
 impl ObservedCall {
@@ -142,8 +142,8 @@ impl Chat for ChatApi {
     type SubscribeStream = BoxStream<'static, Result<SubscribeResponse, Status>>;
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
-        let (guard, delivery) =
-            (self.metrics.stream(ClientApi::Grpc, "Subscribe"), self.metrics.delivery(ClientApi::Grpc));
+        let guard = self.metrics.stream(ClientApi::Grpc, "Subscribe");
+        let delivery = self.metrics.delivery(ClientApi::Grpc);
         let begun = self.begin("Subscribe", &request);
         begun
             .answer(async {

@@ -62,7 +62,7 @@ pub(crate) struct ClientListener<M> {
     /// Socket that is listened on.
     pub(crate) listener: TcpListener,
     /// API that is served, for the metrics.
-    pub(crate) door: ClientApi,
+    pub(crate) api: ClientApi,
     /// Bounds that all client listeners of the process share.
     pub(crate) bounds: Arc<ListenerBounds>,
     /// HTTP/1, HTTP/2 or both, with their limits.
@@ -78,8 +78,8 @@ pub(crate) struct ClientListener<M> {
 impl<M: RequestGate> ClientListener<M> {
     /// Serves until `closed` fires and the calls that were open then have ended.
     pub(crate) async fn serve(self, closed: CancellationToken) {
-        let Self { listener, door, bounds, protocol, router, tls, manner } = self;
-        let places = ConnectionSlots::new(door, bounds);
+        let Self { listener, api, bounds, protocol, router, tls, manner } = self;
+        let places = ConnectionSlots::new(api, bounds);
         let patrol = tokio::spawn(patrol::patrol_connections(Arc::clone(&places)));
         let protocol = Arc::new(protocol);
         // Prepared once and shared: a `Router` would be copied, with all its routes, for each connection.
@@ -103,10 +103,12 @@ impl<M: RequestGate> ClientListener<M> {
                 }
             }
         }
+        // In this order: a connection that was accepted in between would never be told to finish.
         drop(listener);
         places.finish_all();
         tasks.close();
         tasks.wait().await;
+        // Last: until then the patrol ends those who take no answers, and for whom `wait` would wait.
         patrol.abort();
     }
 }

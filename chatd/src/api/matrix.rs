@@ -46,6 +46,7 @@ pub fn matrix_router(service: ChatService, metrics: ChatMetrics, admin: AdminApi
         .route(page::PATH, get(status::get_cluster_status))
         .fallback(|| async { error::MatrixError::unrecognized().into_response() })
         .method_not_allowed_fallback(|| async { error::MatrixError::wrong_method().into_response() })
+        // Around the fallbacks, too: a browser does not show a web client an error without these headers.
         .layer(middleware::from_fn(add_cors_headers))
         .with_state(MatrixContext::new(service, metrics, admin))
 }
@@ -85,6 +86,7 @@ fn all_routes() -> endpoint::EndpointRoutes {
 
 /// Adds CORS headers, as web clients come from other origins (spec, "Web Browser Clients").
 async fn add_cors_headers(request: axum::extract::Request, next: Next) -> Response {
+    // Answered here: browsers send a preflight without the token, for the lack of which it would be refused.
     let preflight = request.method() == Method::OPTIONS;
     let mut response = if preflight { ().into_response() } else { next.run(request).await };
     let headers = response.headers_mut();
@@ -92,6 +94,7 @@ async fn add_cors_headers(request: axum::extract::Request, next: Next) -> Respon
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE, OPTIONS"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "X-Requested-With, Content-Type, Authorization"),
+        // Unless it is listed, the scripts of web clients cannot read it.
         (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Quorate-Freshness"),
     ];
     for (name, value) in allowed {

@@ -17,6 +17,7 @@ impl Ratio {
     /// # Errors
     /// Returns a description of the accepted numbers.
     pub fn parse(text: &str) -> Result<Self, String> {
+        // Also excludes NaN, which no range contains.
         let number = text.parse().ok().filter(|number: &f64| (0.0..=1.0).contains(number));
         let number = number.ok_or("write a number from 0 (none) to 1 (all), such as 0.01")?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is from 0 to 1")]

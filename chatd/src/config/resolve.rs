@@ -24,6 +24,7 @@ pub fn resolve_config(written: &WrittenConfig, around: &HostEnvironment) -> Resu
         let (value, from) = match (written.get(key), key.default) {
             (Some(setting), _) => (setting.value.as_str(), setting.from.as_str()),
             (None, KeyDefault::Value(value)) => (value, "default"),
+            // Derived from values that later keys may set.
             (None, KeyDefault::Computed(_)) => continue,
             (None, KeyDefault::Required) => {
                 return Err(ConfigError::Missing { key: key.path, env: key.env(), flag: format!("--{}", key.flag()) });
@@ -47,6 +48,7 @@ fn compute_defaults(config: &mut Config, around: &HostEnvironment) {
         config.node_name.clone_from(&around.host_name);
     }
     let host = match around.pod_ip.as_deref() {
+        // The port of an IPv6 address could not be told from its last group (RFC 3986, section 3.2.2).
         Some(ip) if ip.contains(':') => format!("[{ip}]"),
         Some(ip) => ip.to_owned(),
         None => around.host_name.clone(),

@@ -34,7 +34,8 @@ pub(super) fn bounded_duration(bounds: &RangeInclusive<Duration>, value: &str) -
     if bounds.contains(&parsed) {
         return Ok(parsed);
     }
-    let (least, most) = (format_duration(*bounds.start()), format_duration(*bounds.end()));
+    let least = format_duration(*bounds.start());
+    let most = format_duration(*bounds.end());
     Err(format!("it must be from {least} to {most} (ms means milliseconds, m means minutes)"))
 }
 
@@ -111,6 +112,7 @@ fn is_host(host: &str) -> bool {
 }
 
 fn is_port(port: &str) -> bool {
+    // `parse` alone would also accept a plus sign.
     port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 

@@ -162,7 +162,8 @@ impl WakePacer {
     /// Wakes the next subscribers of the call whose turn it is.
     async fn go_on(&mut self) {
         let Some(mut telling) = self.begun.pop_front() else { return };
-        let (began, awake) = (Instant::now(), self.hints.awake());
+        let began = Instant::now();
+        let awake = self.hints.awake();
         self.hints.wake(&telling.next(&self.hints));
         if telling.is_crowd() {
             let _late = timeout(LONGEST_WAIT, self.hints.until_awake_are(awake)).await;
@@ -182,6 +183,7 @@ pub(super) fn fan_out_task<T>(
     hints: Arc<SubscriberIndex>,
     mut applied: watch::Receiver<T>,
 ) -> impl Future<Output = ()> {
+    // Before the task first runs: what is published until then is noted, and told in its first round.
     fan_out.has_task.store(true, Ordering::Release);
     async move {
         let mut pacer = WakePacer { hints, begun: VecDeque::new(), resume: Instant::now() };

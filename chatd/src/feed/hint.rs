@@ -186,6 +186,7 @@ impl SubscriberIndex {
 
     /// Waits until no more than `at_most` subscribers are awake.
     pub(super) async fn until_awake_are(&self, at_most: usize) {
+        // Before the count is read: whoever comes back after that notifies.
         self.enough.store(at_most, Ordering::Release);
         while self.awake() > at_most {
             self.came_back.notified().await;
@@ -231,6 +232,7 @@ impl SubscriberIndex {
     pub(super) fn remove(&self, topics: &FeedTopics, slot: &Arc<SubscriberSlot>) {
         self.narrow(topics, slot);
         self.index().all.remove(&slot.number);
+        // A reader that goes while it is awake must not be waited for.
         self.come_back(slot);
     }
 

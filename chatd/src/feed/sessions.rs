@@ -97,6 +97,7 @@ impl KnownSessions {
         for mark in &self.forgotten {
             mark.fetch_max(now, Ordering::AcqRel);
         }
+        // After the marks: what a reader of the old state puts here meanwhile is outdated in any case.
         *self.known() = SessionGenerations::default();
     }
 

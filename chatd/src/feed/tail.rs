@@ -128,6 +128,7 @@ impl TailAddition {
             let (Some(room), Some(at), Some(row)) = (key::leading_room(key), key::trailing_position(key), row) else {
                 return Ok(None);
             };
+            // An event that readers may have from here was changed, redacted for instance.
             if at < first {
                 return Ok(None);
             }
@@ -173,6 +174,7 @@ impl EventTail {
         match addition {
             Some(TailAddition(items)) => items.into_iter().for_each(|item| ring.push(item)),
             None => {
+                // Only the events are unknown; when commits were published is still right.
                 let times = std::mem::take(&mut ring.times);
                 *ring = TailRing { start: end, times, ..TailRing::default() };
             }
@@ -230,6 +232,7 @@ impl EventTail {
             }
         }
         let applied = found.first().and_then(|oldest| ring.times.of(oldest.at));
+        // Before the events are decoded: the apply thread takes this lock for each commit.
         drop(ring);
         let events = found.iter().map(|event| event.event().cloned()).collect::<Option<_>>()?;
         Some(TailPage { events, next, more, applied })

@@ -6,27 +6,27 @@ use quorate_meter::{Error, MetricSection, Registry, declare};
 
 declare! {
     /// RED metrics (rate, errors, duration) of what clients ask for through both APIs.
-    pub(crate) struct ListenerMetrics, "Doors" {
-        requests: IntCounterVec = "quorate_door_requests_total" ["door", "endpoint", "code"]
+    pub(crate) struct ListenerMetrics, "Listeners" {
+        requests: IntCounterVec = "quorate_api_requests_total" ["api", "endpoint", "code"]
             "Requests answered; code is `ok` or the reason for the refusal. Streams count once, when they are opened.";
-        seconds: HistogramVec = "quorate_door_request_seconds" ["door", "endpoint"]
+        seconds: HistogramVec = "quorate_api_request_seconds" ["api", "endpoint"]
             "Time from a decoded request to its response.";
-        streams: IntGaugeVec = "quorate_door_streams" ["door", "endpoint"] "Open streams and long polls.";
-        events: IntCounterVec = "quorate_door_events_total" ["door", "endpoint"]
+        streams: IntGaugeVec = "quorate_api_streams" ["api", "endpoint"] "Open streams and long polls.";
+        events: IntCounterVec = "quorate_api_events_total" ["api", "endpoint"]
             "Events received or sent over streams.";
-        connections: IntGaugeVec = "quorate_door_connections" ["door"] "Open client connections.";
-        strangers: IntGaugeVec = "quorate_door_strangers" ["door"]
+        connections: IntGaugeVec = "quorate_api_connections" ["api"] "Open client connections.";
+        without_session: IntGaugeVec = "quorate_api_connections_without_session" ["api"]
             "Open client connections without a session; they are closed first when the limit is reached.";
-        closed: IntCounterVec = "quorate_door_connections_closed_total" ["door", "reason"]
+        closed: IntCounterVec = "quorate_api_connections_closed_total" ["api", "reason"]
             "Client connections closed by the pod: `evicted` in favour of a new one, `idle`, or `stalled` because the \
              client did not read its response.";
-        refused: IntCounterVec = "quorate_door_refused_total" ["door", "reason"]
+        refused: IntCounterVec = "quorate_api_refused_total" ["api", "reason"]
             "Connections and requests refused because of a limit: connections by `connections` and \
              `address_connections`, requests by `request_bytes`, `answer_bytes`, `stranger_requests`, `large_body` and \
              `slow_body`. See [Security](security.md).";
-        request_bytes: IntGauge = "quorate_door_request_bytes" []
+        request_bytes: IntGauge = "quorate_api_request_bytes" []
             "Bytes of request bodies received, of requests in progress.";
-        answer_bytes: IntGauge = "quorate_door_answer_bytes" [] "Bytes of responses that clients have not read yet.";
+        response_bytes: IntGauge = "quorate_api_response_bytes" [] "Bytes of responses that clients have not read yet.";
         handshakes_ended: IntCounterVec = "quorate_peer_handshakes_ended_total" ["reason"]
             "Connections to the peer listener that ended before the end of the handshake: `silent`, `slow`, `failed`, \
              or `evicted` in favour of a new one.";
@@ -48,7 +48,7 @@ declare! {
 declare! {
     /// Metrics of what clients are told of, and how late.
     pub(crate) struct DeliveryMetrics, "Delivery and sync" {
-        seconds: HistogramVec = "quorate_delivery_seconds" ["door"]
+        seconds: HistogramVec = "quorate_delivery_seconds" ["api"]
             "Time from applying an entry on this pod until its events are handed to a subscriber's stream or a `/sync` \
              response: the oldest event of each delivery, counted from the arrival of the reader where that was later.";
         subscribers: IntGauge = "quorate_feed_subscribers" [] "Readers that are waiting to be woken or are reading.";
@@ -262,7 +262,7 @@ macro_rules! instruments {
 }
 
 instruments! {
-    doors: ListenerMetrics;
+    listeners: ListenerMetrics;
     logins: LoginMetrics;
     delivery: DeliveryMetrics;
     proposals: ProposalMetrics;

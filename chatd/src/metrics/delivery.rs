@@ -77,9 +77,9 @@ impl ChatMetrics {
 
     /// Starts the timer of a reader that came just now.
     #[must_use]
-    pub fn delivery(&self, door: ClientApi) -> DeliveryTimer {
+    pub fn delivery(&self, api: ClientApi) -> DeliveryTimer {
         let [grpc, matrix] = &self.hot.delivery;
-        let seconds = match door {
+        let seconds = match api {
             ClientApi::Grpc => grpc,
             ClientApi::Matrix => matrix,
         };

@@ -114,7 +114,7 @@ impl OutcomeCounters {
 
 impl HandshakeObserver for ChatMetrics {
     fn handshake_ended(&self, end: HandshakeEnd) {
-        self.all.doors.handshakes_ended.with_label_values(&[end.label()]).inc();
+        self.all.listeners.handshakes_ended.with_label_values(&[end.label()]).inc();
     }
 }
 

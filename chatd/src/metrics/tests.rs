@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// All labels: names from the code, members of the cluster, and nothing of users.
 const LABELS: [&str; 11] =
-    ["action", "answer", "code", "door", "endpoint", "kind", "outcome", "peer", "reason", "source", "version"];
+    ["action", "answer", "api", "code", "endpoint", "kind", "outcome", "peer", "reason", "source", "version"];
 
 #[test]
 fn names_labels_and_units_follow_the_conventions() {
@@ -21,16 +21,16 @@ fn names_labels_and_units_follow_the_conventions() {
 /// Uses every metric with labels, as the code does.
 async fn used() -> ChatMetrics {
     let metrics = ChatMetrics::new().unwrap();
-    metrics.door(ClientApi::Grpc, "Send").run::<(), RequestRefusal>(async { Ok(()) }).await.unwrap();
+    metrics.call(ClientApi::Grpc, "Send").run::<(), RequestRefusal>(async { Ok(()) }).await.unwrap();
     metrics.stream(ClientApi::Grpc, "Subscribe").events(1);
     drop(metrics.connection(ClientApi::Matrix));
     metrics.login_refused("queue");
     metrics.read_refused("overloaded");
     metrics.sync_looked(SyncSource::Memory);
-    metrics.door_strangers(ClientApi::Matrix, 1);
+    metrics.connections_without_session(ClientApi::Matrix, 1);
     metrics.handshake_ended(HandshakeEnd::Silent);
-    metrics.door_closed(ClientApi::Matrix, "idle");
-    metrics.door_refused(ClientApi::Matrix, "request_bytes");
+    metrics.connection_closed(ClientApi::Matrix, "idle");
+    metrics.client_refused(ClientApi::Matrix, "request_bytes");
     metrics.settled(ProposeResult::Applied, Duration::from_millis(1));
     metrics.snapshot_built(Duration::from_millis(1), 1);
     metrics.voted(VoteKind::PreVote, false);

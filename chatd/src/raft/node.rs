@@ -18,7 +18,7 @@ use super::{
     membership::{AdminError, AdminParts, ClusterAdmin, CompactionOptions},
     network::{NetworkFactory, PeerSet, snapshot::ReceiveSnapshot},
     observe::{RaftObserver, report_elections},
-    peer::PeerDoor,
+    peer::PeerListener,
     propose::{AcceptedLookup, ProposeOptions, Proposer, RateLimit},
     read_index::ReadGate,
     snapshot::{ReceiveOptions, SendOptions, SnapshotReceiver, SnapshotSender, SnapshotShelf},
@@ -118,7 +118,7 @@ pub struct NodeHandle {
     /// Changes of the membership.
     pub administration: ClusterAdmin,
     /// Service that the other members call.
-    pub door: PeerDoor,
+    pub peer_listener: PeerListener,
     own: ClusterMember,
     consensus: ConsensusRef,
     log: LogStore,
@@ -206,7 +206,7 @@ impl NodeHandle {
             volume: options.volume.clone(),
         });
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let door = PeerDoor {
+        let peer_listener = PeerListener {
             consensus: consensus.clone(),
             peers: peers.clone(),
             contact,
@@ -218,7 +218,7 @@ impl NodeHandle {
             observer: options.observer.clone(),
             volume: options.volume.clone(),
         };
-        let node = Self { proposer, reads, cluster, administration, door, own, consensus, log, tasks, stop };
+        let node = Self { proposer, reads, cluster, administration, peer_listener, own, consensus, log, tasks, stop };
         node.spawn(node.administration.clone().keep_bootstrapped());
         node.spawn(node.administration.clone().keep_compact());
         node.spawn(node.administration.clone().keep_history_bounded());

@@ -38,7 +38,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// Peer service: everything that other members can call.
 #[derive(Clone)]
-pub struct PeerDoor {
+pub struct PeerListener {
     /// Handle to the Raft node.
     pub consensus: ConsensusRef,
     /// The other members; their addresses are learned from their calls.
@@ -61,7 +61,7 @@ pub struct PeerDoor {
     pub volume: VolumeGauge,
 }
 
-impl PeerDoor {
+impl PeerListener {
     /// Converts the handler into a gRPC service.
     #[must_use]
     pub fn into_service(self) -> RaftServer<Self> {
@@ -127,7 +127,7 @@ fn stopped_status(error: &impl std::fmt::Display) -> Status {
 }
 
 #[tonic::async_trait]
-impl Raft for PeerDoor {
+impl Raft for PeerListener {
     type AppendStream = BoxStream<'static, Result<pb::AppendResponse, Status>>;
     type InstallSnapshotStream = SnapshotResponses;
     type ForwardStream = BoxStream<'static, Result<pb::ForwardResponse, Status>>;

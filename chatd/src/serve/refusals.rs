@@ -121,7 +121,7 @@ impl BurstLine {
 
 /// Returns all refusals so far. Calls that were answered, or cancelled by their clients, are not refusals.
 fn count_refusals(metrics: &ChatMetrics) -> RefusalCounts {
-    let mut counts = counter_series(&metrics.all.doors.requests, &["door", "code", "endpoint"]);
+    let mut counts = counter_series(&metrics.all.listeners.requests, &["api", "code", "endpoint"]);
     counts.extend(counter_series(&metrics.all.proposals.ended, &["", "outcome", ""]));
     let answered = ["ok", "cancelled", ProposeResult::Applied.label()];
     // Outcomes of proposals are present from the start, with a count of 0.
@@ -186,8 +186,8 @@ mod tests {
     async fn calls_and_writes_that_were_refused_are_counted_and_no_others() {
         let metrics = ChatMetrics::new().unwrap();
         let refuse = || async { Err::<(), _>(RequestRefusal::new(RefusalCode::Forbidden, "no")) };
-        metrics.door(ClientApi::Grpc, "Send").run(refuse()).await.unwrap_err();
-        metrics.door(ClientApi::Grpc, "Send").run::<(), RequestRefusal>(async { Ok(()) }).await.unwrap();
+        metrics.call(ClientApi::Grpc, "Send").run(refuse()).await.unwrap_err();
+        metrics.call(ClientApi::Grpc, "Send").run::<(), RequestRefusal>(async { Ok(()) }).await.unwrap();
         metrics.settled(ProposeResult::RateLimited, Duration::ZERO);
         metrics.settled(ProposeResult::Applied, Duration::ZERO);
         let writes = RefusalGroup { place: "writes".into(), code: "rate_limited".into() };

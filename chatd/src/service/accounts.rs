@@ -71,14 +71,17 @@ impl ChatService {
         session: Option<NewSession>,
         address: IpAddr,
     ) -> Result<Outcome, RequestRefusal> {
+        // Whether a name is free is a read, and an address without a session has a share of those.
         self.admit_stranger(address)?;
         // Checked before the expensive hash; apply decides whether the name is still free.
         self.user_available(&login.username).await?;
         let localpart = self.parse_new_user(&login.username)?;
         check_login(&login)?;
+        // After all other checks: a name that is taken or malformed uses up none of the registrations of an address.
         self.admit_registration(address)?;
         let made = self.hash_and_propose(&localpart, login.password, session, address).await;
         match &made {
+            // Whoever registers knows the password, so this address is as good as one of a login.
             Ok(_) => self.inner.logins.was_made(&localpart, address, Instant::now()),
             Err(refusal)
                 if matches!(
@@ -86,6 +89,7 @@ impl ChatService {
                     RefusalCode::Unavailable | RefusalCode::Overloaded | RefusalCode::Internal
                 ) =>
             {
+                // An outage or a full queue is not the caller's doing.
                 self.inner.strangers.not_registered(address);
             }
             Err(_) => {}
@@ -124,6 +128,7 @@ impl ChatService {
                 "this name is reserved for an administrator, whose account must exist before it is configured";
             return Err(RequestRefusal::new(RefusalCode::UserExists, message));
         }
+        // Local is enough: apply decides in the end, and a stranger's question must not reach the leader.
         let (account, _) = self.read(ReadConsistency::Local, move |view| view.account(&localpart)).await?;
         match account {
             None => Ok(()),
@@ -141,13 +146,16 @@ impl ChatService {
     /// # Errors
     /// [`RefusalCode::WrongCredentials`], [`RefusalCode::LimitExceeded`], [`RefusalCode::Overloaded`] and the refusals of the proposer.
     pub async fn login(&self, login: NewLogin, address: IpAddr) -> Result<LoggedIn, RequestRefusal> {
+        // The specification knows one error for every login that fails ("Login", M_FORBIDDEN).
         let localpart = self.parse_user(&login.username).map_err(|_| wrong_credentials())?;
         check_login(&login)?;
         let mut attempt = LoginAttempt { address, localpart: localpart.clone(), known_device: login.device_id.clone() };
         // A caller who has guessed enough costs no more than this check. Only after it is the device looked up.
         self.inner.logins.check(&attempt, Instant::now()).map_err(|full| self.guessed_enough(full))?;
+        // Looking account and device up is a read for somebody who has no session yet.
         self.admit_stranger(address)?;
         let (account, device_is_known) = self.account_for_login(&localpart, &login.device_id).await?;
+        // A made-up device id must not get a count of its own: each new one would be good for ten more guesses.
         if !device_is_known {
             attempt.known_device.clear();
             self.inner.logins.check(&attempt, Instant::now()).map_err(|full| self.guessed_enough(full))?;
@@ -159,6 +167,7 @@ impl ChatService {
         let open = OpenSession {
             localpart,
             session: Some(opening.session.clone()),
+            // Apply refuses the session if the password was changed after it was verified here.
             password_version: account.password_version,
         };
         let outcome = self.propose(WriteProposal::envelope(Kind::OpenSession(open))).await?;
@@ -171,10 +180,12 @@ impl ChatService {
         localpart: &str,
         device_id: &str,
     ) -> Result<(Option<UserAccount>, bool), RequestRefusal> {
-        let (name, device_id) = (localpart.to_owned(), device_id.to_owned());
+        let name = localpart.to_owned();
+        let device_id = device_id.to_owned();
         let question = move |view: &StateView<'_>| -> Result<_, QueryError> {
             Ok((view.account(&name)?, view.has_device(&name, &device_id)?))
         };
+        // Linearizable: an account that another pod has just registered can be logged in to here.
         let ((account, device_is_known), freshness) = self.read(ReadConsistency::Linearizable, question).await?;
         if freshness == ServedFreshness::Stale {
             // The account may be newer than this pod's state, so no password could be called wrong; and without a
@@ -182,6 +193,7 @@ impl ChatService {
             let message = "logins need a quorum, which this server cannot reach; try again, or use another server";
             return Err(RequestRefusal::unavailable(message, ELECTION_WAIT));
         }
+        // As if there were no account: its password is verified against the decoy, and fails in the same time.
         Ok((account.filter(|account| !account.deactivated), device_is_known))
     }
 
@@ -196,6 +208,7 @@ impl ChatService {
         let lane = QueueLane { address: attempt.address, account: attempt.localpart.clone() };
         let logins = Arc::clone(&self.inner.logins);
         let verified = self.inner.passwords.in_turn(lane, move || -> Result<bool, TooManyGuesses> {
+            // Judged once more: any number of attempts pass the first check before one of them is counted.
             let counted = logins.count(&attempt, Instant::now())?;
             let right = password::verify_password(&password, stored.as_deref());
             if right {
@@ -237,6 +250,7 @@ impl ChatService {
         };
         match self.propose(envelope).await {
             Ok(outcome) => Ok(matches!(outcome.kind, Some(outcome::Kind::SessionsClosed(closed)) if closed.more)),
+            // Ended before, for instance by an attempt of this client whose answer was lost.
             Err(refusal) if refusal.code == RefusalCode::Unauthenticated => Ok(false),
             Err(refusal) => Err(refusal),
         }

@@ -51,11 +51,13 @@ pub(super) fn create_room(caller: &CallerSession, room: CreateRoom, txn: &str) -
     for user in &room.invite {
         limits::check_name("invite", user)?;
     }
+    // Each becomes an event of its own, and has the limits of one.
     for state in &room.initial_state {
         limits::check_name("initial_state.type", &state.r#type)?;
         limits::optional_name("initial_state.state_key", &state.state_key)?;
         limits::check_content("initial_state.content", &state.content)?;
     }
+    // They become the contents of the power levels and of the create event.
     for (field, json) in
         [("power_level_override", &room.power_level_override), ("creation_content", &room.creation_content)]
     {
@@ -78,6 +80,7 @@ pub(super) fn set_membership(
     limits::optional_name("user_id", &change.target)?;
     limits::check_text("reason", &change.reason)?;
     if !change.content.is_empty() {
+        // The client's own fields stand in the member event, whose content is canonical JSON.
         limits::check_content("the body", &change.content)?;
     }
     session_envelope(caller, txn, Kind::SetMembership(change))
@@ -104,11 +107,13 @@ pub(super) fn redact_event(caller: &CallerSession, redaction: Redact, txn: &str)
 pub(super) fn set_profile(caller: &CallerSession, change: SetProfile) -> Result<Envelope, RequestRefusal> {
     limits::check_text("display_name", change.display_name.as_deref().unwrap_or_default())?;
     limits::check_text("avatar_url", change.avatar_url.as_deref().unwrap_or_default())?;
+    // No client names a transaction here: the server adds an id before it proposes the command.
     session_envelope(caller, "", Kind::SetProfile(change))
 }
 
 /// Builds the command that stores a filter.
 pub(super) fn put_filter(caller: &CallerSession, filter: PutFilter) -> Result<Envelope, RequestRefusal> {
+    // No event carries it, so numbers need not be canonical.
     limits::check_json_object("filter", &filter.filter)?;
     session_envelope(caller, "", Kind::PutFilter(filter))
 }
@@ -117,6 +122,7 @@ pub(super) fn put_filter(caller: &CallerSession, filter: PutFilter) -> Result<En
 pub(super) fn put_account_data(caller: &CallerSession, data: PutAccountData) -> Result<Envelope, RequestRefusal> {
     limits::optional_name("room_id", &data.room_id)?;
     limits::check_name("type", &data.r#type)?;
+    // The `order` of `m.tag` is a fraction (specification, "Room Tagging"), which no event may contain.
     limits::check_json_object("content", &data.content)?;
     session_envelope(caller, "", Kind::PutAccountData(data))
 }

@@ -63,6 +63,7 @@ pub(super) struct QueueTurn {
 
 impl Drop for QueueTurn {
     fn drop(&mut self) {
+        // The lock ends before the turn is sent: a turn that nobody receives is dropped there, and locks again.
         let next = {
             let mut state = self.shared.state();
             let next = state.next();
@@ -104,6 +105,7 @@ impl FairQueue {
         let (wake, woken) = oneshot::channel();
         let place = {
             let mut state = self.shared.state();
+            // Nobody waits now: a turn that ends passes on to whoever waits, before it is given back.
             if state.running < self.shared.at_once {
                 state.running += 1;
                 return Ok(QueueTurn { shared: Arc::clone(&self.shared) });
@@ -114,6 +116,7 @@ impl FairQueue {
             let number = state.enter(lane, wake);
             QueuePlace { shared: &self.shared, number }
         };
+        // While this waits, its sender is dropped only by `make_room`.
         let turn = woken.await.map_err(|_| QueueFull);
         drop(place);
         turn
@@ -195,6 +198,7 @@ impl QueueState {
         if !other_address && account.tickets.len() <= of_account + 1 {
             return Err(QueueFull);
         }
+        // The newest of them, which has waited least.
         let number = account.tickets.back().map(|ticket| ticket.number).ok_or(QueueFull)?;
         self.remove(number);
         Ok(())

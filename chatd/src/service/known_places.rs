@@ -43,9 +43,11 @@ impl Default for KnownPlaces {
 
 impl KnownPlaces {
     pub(super) fn remember(&mut self, localpart: &str, address: IpAddr, now: Instant) {
-        let (name, used_at) = (self.name(localpart, address), self.millis(now));
+        let name = self.name(localpart, address);
+        let used_at = self.millis(now);
         let first = self.shelf(localpart);
         let Some(shelf) = self.places.get_mut(first..first + PLACES) else { return };
+        // Only the pair's own place has the key 0, so that no pair gets two places.
         let oldest = shelf.iter_mut().min_by_key(|place| if place.name == name { 0 } else { place.used_at.max(1) });
         if let Some(place) = oldest {
             *place = KnownPlace { name, used_at };
@@ -53,7 +55,8 @@ impl KnownPlaces {
     }
 
     pub(super) fn contains(&self, localpart: &str, address: IpAddr, now: Instant) -> bool {
-        let (name, now) = (self.name(localpart, address), self.millis(now));
+        let name = self.name(localpart, address);
+        let now = self.millis(now);
         let first = self.shelf(localpart);
         let shelf = self.places.get(first..first + PLACES).unwrap_or_default();
         let recent = now.saturating_sub(super::session::saturating_millis(REMEMBERED));
@@ -61,6 +64,7 @@ impl KnownPlaces {
     }
 
     fn name(&self, localpart: &str, address: IpAddr) -> u64 {
+        // 0 marks an unused place.
         self.name_seed.hash_one((localpart, address)).max(1)
     }
 

@@ -79,6 +79,7 @@ pub fn check_json_object(field: &str, value: &Bytes) -> Result<(), RequestRefusa
 }
 
 fn check_json(field: &str, value: &Bytes, check: fn(&[u8]) -> Result<(), String>) -> Result<(), RequestRefusal> {
+    // Before it is parsed, which takes time in proportion to the length.
     if value.len() > MAX_EVENT {
         let message = format!("{field} has {} bytes; at most {MAX_EVENT} are allowed: send a shorter one", value.len());
         return Err(RequestRefusal::new(RefusalCode::TooLarge, message));

@@ -91,6 +91,7 @@ impl LoginLimit {
     /// Counts an attempt as a wrong password; [`LoginLimit::was_right`] takes it back.
     pub(super) fn count(&self, attempt: &LoginAttempt, now: Instant) -> Result<CountedAs, TooManyGuesses> {
         let mut counts = self.counts();
+        // Under the lock of the charge below: of many attempts at once, only as many pass as there is room for.
         let counted = counts.place_of(attempt, now)?;
         let LoginAttempt { address, localpart, known_device } = attempt;
         match counted {
@@ -118,6 +119,7 @@ impl LoginLimit {
                 counts.accounts.give_back(localpart);
             }
         }
+        // Only here and at registration: a guesser cannot make an address known.
         counts.places.remember(localpart, *address, now);
     }
 
@@ -135,18 +137,21 @@ impl GuessCounts {
     /// Finds the first place that has room for the attempt. Otherwise returns the full count with the longest wait.
     fn place_of(&self, attempt: &LoginAttempt, now: Instant) -> Result<CountedAs, TooManyGuesses> {
         let LoginAttempt { address, localpart, known_device } = attempt;
+        // First: no count that others can fill stands before an owner with a device.
         if !known_device.is_empty() && self.devices.wait(&(localpart, known_device), now).is_zero() {
             return Ok(CountedAs::Device);
         }
         let pair = TooManyGuesses { count: "pair", wait: self.pairs.wait(&(address, localpart), now) };
         let known_place = self.places.contains(localpart, *address, now);
         let (counted, limits) = if known_place {
+            // Neither the others behind this address nor guessers elsewhere keep the owner out.
             (CountedAs::KnownPlace, vec![pair])
         } else {
             let address = TooManyGuesses { count: "address", wait: self.addresses.wait(address, now) };
             let account = TooManyGuesses { count: "account", wait: self.accounts.wait(localpart, now) };
             (CountedAs::Stranger, vec![pair, address, account])
         };
+        // After the longest wait none of the counts is full, so the caller is told the truth.
         match limits.into_iter().max_by_key(|limit| limit.wait).filter(|limit| !limit.wait.is_zero()) {
             Some(limit) => Err(limit),
             None => Ok(counted),

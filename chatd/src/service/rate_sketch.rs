@@ -47,9 +47,11 @@ impl RateSketch {
 
     /// Counts `key` once, even if it had to wait.
     pub(super) fn charge(&mut self, key: &impl Hash, now: Instant) {
-        let (now, every) = (self.millis(now), self.every());
+        let now = self.millis(now);
+        let every = self.every();
         for cell in self.cells(key) {
             if let Some(free_at) = self.free_at.get_mut(cell) {
+                // An idle cell begins at `now`: unused time adds nothing to the burst.
                 *free_at = (*free_at).max(now).saturating_add(every);
             }
         }

@@ -122,6 +122,7 @@ impl ChatService {
     async fn reach(&self, at: Position) -> Result<(), RequestRefusal> {
         let applied = self.inner.parts.feed.applied();
         let reached = || *applied.borrow() >= at;
+        // The usual case, which costs no question to the leader.
         if reached() {
             return Ok(());
         }
@@ -165,6 +166,7 @@ impl ChatService {
         T: Send + 'static,
         F: FnOnce(&StateView<'_>) -> Result<T, QueryError> + Send + 'static,
     {
+        // The view is opened only when the turn has come: an answer is not older for having waited.
         let turn = self.inner.turns.turn(&self.reader, urgency).await?;
         if !self.inner.parts.rows.may_block() {
             return self.glance(question);
@@ -173,11 +175,13 @@ impl ChatService {
         let caller = StopsWhenDropped::default();
         let stop = caller.0.clone();
         let answer = tokio::task::spawn_blocking(move || {
+            // Held by the thread, not by the caller: a read occupies the store even if its caller has gone.
             let _turn = turn;
             let rows = rows.rows();
             let view = StateView::open(&*rows)?.stopping(&stop);
             Ok(question(&view)?)
         });
+        // A timeout does not end the thread; `caller`, which is dropped with this function, does.
         let Ok(ended) = timeout(LONGEST_READ, answer).await else {
             let message = "the read took too long and was cancelled; request less at once, or try again later";
             return Err(RequestRefusal::new(RefusalCode::Overloaded, message).after(RETRY));

@@ -170,6 +170,7 @@ impl From<Rejected> for RequestRefusal {
         let code = match rejected.reason() {
             Reason::SessionEnded => RefusalCode::Unauthenticated,
             Reason::SessionExpired => RefusalCode::SessionExpired,
+            // A quota is not a rate: waiting does not help, leaving a room does.
             Reason::Forbidden | Reason::QuotaReached => RefusalCode::Forbidden,
             // Room ids can be guessed: nobody who is not a member is told which of them are rooms.
             Reason::NotMember | Reason::RoomNotFound => return Self::outsider(),
@@ -209,6 +210,7 @@ impl From<ProposeError> for RequestRefusal {
                 ELECTION_WAIT,
             ),
             ProposeError::Unknown { reason } => Self {
+                // Repeated with a new id, a write that did take effect would be applied twice.
                 unknown: true,
                 ..Self::unavailable(
                     format!("the outcome of the write is unknown ({reason}); try again with the same transaction id"),
@@ -234,6 +236,7 @@ impl From<QueryError> for RequestRefusal {
                 "this server does not belong to a cluster yet; initialise it, or use another one",
                 Duration::from_secs(1),
             ),
+            // As for writes: a read must not tell which of the guessed ids are rooms either.
             QueryError::RoomNotFound | QueryError::Forbidden | QueryError::NotMember => Self::outsider(),
             QueryError::EventNotFound => {
                 Self::new(RefusalCode::EventNotFound, "there is no such event, or you may not see it")

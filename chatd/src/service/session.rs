@@ -57,10 +57,13 @@ impl ChatService {
     /// # Errors
     /// [`RefusalCode::Unauthenticated`], [`RefusalCode::SessionExpired`], [`RefusalCode::Unavailable`].
     pub async fn authenticate(&self, access_token: &str) -> Result<CallerSession, RequestRefusal> {
+        // What cannot be a token of this server costs neither a hash nor a lookup.
         let hash = token::hash_token(access_token).ok_or_else(unknown_token)?;
         if let Some(session) = self.recall(hash) {
             return Ok(session);
         }
+        // No question to the leader: a logout elsewhere takes effect on reads here once it is applied, and on writes
+        // in the log at once.
         if let SessionLookup::Alive(session) = self.look_up_apart(hash).await? {
             return Ok(session);
         }
@@ -143,7 +146,9 @@ impl ChatService {
 
     fn look_up(&self, hash: TokenHash) -> Result<SessionLookup, RequestRefusal> {
         let parts = &self.inner.parts;
-        let (known, time) = (parts.feed.sessions(), parts.cluster.time());
+        let known = parts.feed.sessions();
+        let time = parts.cluster.time();
+        // Before the view is opened: if the session changes afterwards, what is put here later counts for nothing.
         let ticket = known.ticket();
         let rows = parts.rows.rows();
         let view = StateView::open(&*rows)?;
@@ -176,6 +181,7 @@ impl ChatService {
             device_id: device_id.to_owned(),
             ..WriteProposal::envelope(Kind::ExtendSession(extension))
         };
+        // The request does not wait for it: half of the lifetime is left.
         tokio::spawn(async move {
             if let Err(refusal) = service.propose(envelope).await {
                 tracing::debug!(%refusal, "failed to extend a session");

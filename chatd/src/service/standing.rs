@@ -40,6 +40,7 @@ impl SessionWatch {
     /// nothing that was applied after the session's end is shown. Costs no read unless something happened to the
     /// account.
     pub fn check(&mut self) -> Result<(), RequestRefusal> {
+        // Taken in either case: the lookup below answers for everything up to now.
         let marked = self.touched.take();
         if marked || Instant::now() >= self.due { self.look_up() } else { Ok(()) }
     }

@@ -69,8 +69,10 @@ impl EventSubscription {
         // Subscribed before the first read, so that nothing falls between the two.
         let topics = FeedTopics { rooms: BTreeSet::new(), users: BTreeSet::from([session.localpart.clone()]) };
         let mut interest = service.feed().subscribe(topics);
-        let (room_id, localpart) = (room_id.to_owned(), session.localpart.clone());
+        let room_id = room_id.to_owned();
+        let localpart = session.localpart.clone();
         let look = move |view: &StateView<'_>| starting_point(view, &room_id, &localpart, cursor);
+        // A cursor must be reached, however old; "from now on" must come after every write that was acknowledged.
         let (room, after) = match cursor {
             Some(at) => service.read_from(at, look).await?,
             None => service.read(ReadConsistency::Linearizable, look).await?.0,
@@ -103,6 +105,7 @@ impl EventSubscription {
             let quiet = !self.place.more && !self.woken().await?;
             self.place.rooms_changed |= quiet;
             let step = self.read().await?;
+            // After the read: nothing that was applied after a logout is given to its session.
             self.standing.check()?;
             if quiet || !step.events.is_empty() {
                 return Ok(step);

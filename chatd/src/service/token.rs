@@ -3,7 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use quorate_core::apply::MADE_BY_DOOR;
+use quorate_core::apply::MADE_BY_POD;
 use rand::{TryRngCore as _, rngs::OsRng};
 use sha2::{Digest as _, Sha256};
 
@@ -69,7 +69,7 @@ pub(super) fn device_id() -> Result<String, NoRandomness> {
 /// # Errors
 /// If there is no randomness.
 pub(super) fn transaction_id(now_ms: u64) -> Result<String, NoRandomness> {
-    Ok(format!("{MADE_BY_DOOR}{now_ms:011x}{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)))
+    Ok(format!("{MADE_BY_POD}{now_ms:011x}{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)))
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ impl TurnLimits {
     }
 
     fn waiting_of(&self, reader: &str) -> usize {
+        // More than one account has, but callers without a session cannot fill the queue for those with one.
         if reader.is_empty() { self.waiting / 4 } else { self.waiting_per_reader }
     }
 }
@@ -207,10 +208,12 @@ impl ReadTurns {
     ) -> Result<ReadTurn, RequestRefusal> {
         let mut pending =
             self.enter(reader, urgency).inspect_err(|refusal| self.metrics.read_refused(refusal.code.label()))?;
+        // Granted at once: such a read has not waited, and is not counted as one that does.
         if pending.granted.try_recv().is_ok() {
             return Ok(pending.into_turn());
         }
-        let (began, _waiting) = (Instant::now(), self.metrics.read_waiting());
+        let began = Instant::now();
+        let _waiting = self.metrics.read_waiting();
         let granted = timeout(self.longest_wait, &mut pending.granted).await;
         self.metrics.read_waited(began.elapsed());
         match granted {
@@ -226,7 +229,8 @@ impl ReadTurns {
     fn enter(self: &Arc<Self>, reader: &Arc<str>, urgency: ReadUrgency) -> Result<PendingTurn, RequestRefusal> {
         let (grant, granted) = oneshot::channel();
         let ticket = self.queue().enter(reader, urgency, grant)?;
-        let (turns, reader) = (self.clone(), reader.clone());
+        let turns = self.clone();
+        let reader = reader.clone();
         Ok(PendingTurn { turns, reader, urgency, ticket, granted, taken: false })
     }
 
@@ -256,6 +260,7 @@ impl TurnQueue {
         urgency: ReadUrgency,
         grant: oneshot::Sender<()>,
     ) -> Result<u64, RequestRefusal> {
+        // Woken reads are never refused: they are as many as subscriptions, which the listeners bound.
         if urgency == ReadUrgency::Asked {
             self.check(reader)?;
             self.waiting += 1;
@@ -332,6 +337,7 @@ impl TurnQueue {
             };
             self.asked_in_row = if urgency == ReadUrgency::Asked { self.asked_in_row + 1 } else { 0 };
             self.waiting -= usize::from(urgency == ReadUrgency::Asked);
+            // A caller that has gone takes no place; the reader lines up for its next read all the same.
             if next.grant.send(()).is_ok() {
                 share.running += 1;
                 self.running.get_mut(place).into_iter().for_each(|running| *running += 1);

@@ -78,6 +78,7 @@ impl OrderedPosts {
     ) -> impl Future<Output = Result<SentEvent, RequestRefusal>> + Send + 'static + use<> {
         let service = self.service.clone();
         let counted = service.inner.parts.metrics.proposal();
+        // Outside of the future: messages are queued in the order of these calls, whenever each is polled.
         let settled = with_transaction_id(proposal.envelope, service.now_ms())
             .map(|envelope| self.ordered.propose(service.with_quotas(envelope)));
         async move {
@@ -179,6 +180,7 @@ impl ChatService {
 
     /// Stores a filter and returns its number.
     pub async fn put_filter(&self, s: &CallerSession, filter: Bytes) -> Result<u64, RequestRefusal> {
+        // In the command: all pods must remove the same filter, whatever their configurations say.
         let put = PutFilter { filter, max_filters: self.quotas().filters };
         match self.propose(decide::put_filter(s, put)?).await?.kind {
             Some(Kind::FilterPut(put)) => Ok(put.filter_id),
@@ -223,9 +225,11 @@ impl ChatService {
     fn with_quotas(&self, envelope: Envelope) -> Envelope {
         let changes_memberships = match envelope.command.as_ref().and_then(|command| command.kind.as_ref()) {
             Some(command::Kind::CreateRoom(_) | command::Kind::SetMembership(_)) => true,
+            // Clients may also set a membership as a plain state event.
             Some(command::Kind::SendEvent(event)) => event.state_key.is_some() && event.r#type == "m.room.member",
             _ => false,
         };
+        // In the command: apply must decide alike on pods whose configurations differ.
         let AccountQuotas { joined_rooms, pending_invites, .. } = *self.quotas();
         let quotas = log::Quotas { joined_rooms: joined_rooms.into(), pending_invites: pending_invites.into() };
         Envelope { quotas: changes_memberships.then_some(quotas).or(envelope.quotas), ..envelope }
@@ -283,7 +287,8 @@ pub(super) fn outcome_position(outcome: &Outcome) -> Position {
 }
 
 fn sent_event(outcome: Outcome) -> Result<SentEvent, RequestRefusal> {
-    let (position, duplicate) = (outcome_position(&outcome), outcome.duplicate);
+    let position = outcome_position(&outcome);
+    let duplicate = outcome.duplicate;
     match outcome.kind {
         Some(Kind::EventSent(event)) => Ok(SentEvent {
             room_id: event.room_id,

@@ -68,13 +68,15 @@ impl FromFiles for ClientFiles {
 
     fn read(files: &ClientTlsFiles) -> Result<Self, TlsError> {
         let [cert, key] = [read_file(&files.cert)?, read_file(&files.key)?];
-        let (chain, private) = (parse_certificates(&files.cert, &cert)?, private_key(&files.key, &key)?);
+        let chain = parse_certificates(&files.cert, &cert)?;
+        let private = private_key(&files.key, &key)?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(TlsError::Pair)?
             .with_no_client_auth()
             .with_single_cert(chain, private)
             .map_err(TlsError::Pair)?;
+        // One configuration for both listeners: gRPC needs h2, Matrix clients may speak either.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { files: [cert, key], config: Arc::new(config) })
     }

@@ -121,6 +121,7 @@ struct RunningHandshakes {
 
 impl RunningHandshakes {
     fn make_room(&mut self, newcomer: CallerAddress) {
+        // Only here: nobody else reads the list, and it grows by newcomers alone.
         self.running.retain(|(_, handshake)| !handshake.is_finished());
         let is_its_own = |(address, _): &(CallerAddress, AbortHandle)| *address == newcomer;
         if self.running.iter().filter(|handshake| is_its_own(handshake)).count() >= HANDSHAKES_PER_ADDRESS {

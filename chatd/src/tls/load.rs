@@ -103,6 +103,7 @@ pub(super) fn parse_certificates(path: &Path, pem: &[u8]) -> Result<Vec<Certific
 
 fn own_identity(path: &Path, chain: &[CertificateDer<'static>]) -> Result<CertificateIdentity, TlsError> {
     let holder = chain.first().map_or(Err(HolderError::NoRole), CertificateIdentity::of);
+    // Found at the start, and not only when every member refuses this node.
     match holder.map_err(|source| TlsError::Holder { path: path.to_owned(), source })? {
         holder if holder.role == PeerRole::Peer => Ok(holder),
         _ => Err(TlsError::NotAPeer { path: path.to_owned() }),

@@ -54,9 +54,11 @@ impl<T: FromFiles> ReloadableConfig<T> {
         let mut reported = false;
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
             let files = Arc::clone(&self);
+            // On another thread, as reading a mounted Secret may block; even a panic there leaves the loop running.
             let Ok(outcome) = tokio::task::spawn_blocking(move || files.reload()).await else { continue };
             match outcome {
                 Ok(true) => tracing::info!("the certificate of {} was renewed; new connections use it", T::WHOSE),
+                // Back to the files that are in use: whatever fails next is news.
                 Ok(false) => reported = false,
                 Err(error) if !reported => {
                     reported = true;

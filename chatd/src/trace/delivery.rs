@@ -50,17 +50,17 @@ impl DeliveryTraces {
         &self,
         after: Position,
         events: impl Iterator<Item = Position>,
-        door: &'static str,
+        api: &'static str,
     ) -> Vec<LiveSpan> {
         // Events of the entry that the reader is in the midst of count, too.
         if self.newest.load(Relaxed) < after.index {
             return Vec::new();
         }
-        self.look(after, events, door)
+        self.look(after, events, api)
     }
 
     #[cold]
-    fn look(&self, after: Position, events: impl Iterator<Item = Position>, door: &'static str) -> Vec<LiveSpan> {
+    fn look(&self, after: Position, events: impl Iterator<Item = Position>, api: &'static str) -> Vec<LiveSpan> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.is_empty() {
             return Vec::new();
@@ -79,7 +79,7 @@ impl DeliveryTraces {
         }
         drop(recent);
         let start = |(index, apply, applied): (u64, SpanMark, SystemTime)| {
-            let attributes = [KeyValue::new(attribute::DOOR, door)];
+            let attributes = [KeyValue::new(attribute::API, api)];
             let mut live = apply.start(span_builder("deliver").with_start_time(applied).with_attributes(attributes))?;
             live.count(attribute::INDEX, index);
             Some(live)

@@ -3,7 +3,7 @@
 //! lost.
 
 use super::sampler::CallSampler;
-use super::{TRACING, TracingState, door};
+use super::{TRACING, TracingState, call};
 use crate::config::{Ratio, TraceConfig};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
@@ -79,7 +79,7 @@ impl TraceExport {
         S: Subscriber + Send + Sync + for<'a> LookupSpan<'a>,
     {
         let wanted = FilterFn::new(|metadata| {
-            *metadata.level() <= Level::INFO && (metadata.is_event() || metadata.target() == door::TARGET)
+            *metadata.level() <= Level::INFO && (metadata.is_event() || metadata.target() == call::TARGET)
         });
         tracing_opentelemetry::layer()
             .with_tracer(self.tracer.clone())

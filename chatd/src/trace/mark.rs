@@ -45,7 +45,7 @@ impl SpanMark {
     }
 }
 
-/// Returns the span that the task of the caller is in, if it is sampled: set by [`super::door`].
+/// Returns the span that the task of the caller is in, if it is sampled: set by [`super::call`].
 pub(crate) fn current_span() -> Option<SpanMark> {
     active_tracing()?;
     Context::map_current(|context| {

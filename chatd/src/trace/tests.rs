@@ -3,7 +3,7 @@
 use super::command::{self, CommandMark, CommandSpan};
 use super::delivery::DeliveryTraces;
 use super::entry::EntryTrace;
-use super::{SpanMark, append, apply, current_span, door, export, packing};
+use super::{SpanMark, append, apply, call, current_span, export, packing};
 use crate::config::Ratio;
 use crate::service::{RefusalCode, RequestRefusal};
 use http::{HeaderMap, HeaderValue};
@@ -143,7 +143,7 @@ fn headers(number: u128, flags: &str) -> HeaderMap {
 async fn a_call_is_within_its_callers_trace_and_has_what_is_logged_in_it() {
     let subscriber = tracing_subscriber::registry().with(KEPT.1.layer());
     let _here = tracing::subscriber::set_default(subscriber);
-    let call = door::CallTrace::grpc("Send", &headers(6, "01"));
+    let call = call::CallTrace::grpc("Send", &headers(6, "01"));
     let answer = call
         .wrap(async {
             tokio::task::yield_now().await;
@@ -168,7 +168,7 @@ async fn a_call_that_is_not_sampled_is_in_no_trace() {
     let subscriber = tracing_subscriber::registry().with(KEPT.1.layer());
     let _here = tracing::subscriber::set_default(subscriber);
     for headers in [headers(7, "00"), HeaderMap::new()] {
-        door::CallTrace::grpc("Send", &headers).wrap(async { assert!(current_span().is_none()) }).await;
+        call::CallTrace::grpc("Send", &headers).wrap(async { assert!(current_span().is_none()) }).await;
     }
     assert!(spans(7).is_empty());
 }

@@ -19,7 +19,7 @@ fn is(status: &Status, code: ErrorCode, words: &str) {
 }
 
 async fn send(user: &User, request: SendRequest) -> Status {
-    user.door(1).send(user.asks(request)).await.expect_err("a refusal")
+    user.client(1).send(user.asks(request)).await.expect_err("a refusal")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,12 +59,12 @@ fn tokens_of_nobody(cluster: &Cluster, alice: &User, room: &str) {
 }
 
 async fn tokens(alice: &User) {
-    let mut door = alice.door(0);
-    let none = door.who_am_i(WhoAmIRequest {}).await.expect_err("no token");
+    let mut client = alice.client(0);
+    let none = client.who_am_i(WhoAmIRequest {}).await.expect_err("no token");
     is(&none, ErrorCode::Unauthenticated, "Bearer");
     assert_eq!(none.code(), Code::Unauthenticated);
     for token in ["", "x", "qat_AAAA", &format!("qat_{}", "x".repeat(4000))] {
-        let wrong = door.who_am_i(with_token(WhoAmIRequest {}, token)).await.expect_err("no such token");
+        let wrong = client.who_am_i(with_token(WhoAmIRequest {}, token)).await.expect_err("no such token");
         is(&wrong, ErrorCode::Unauthenticated, "log in");
     }
 }
@@ -96,19 +96,19 @@ async fn names_and_cursors(alice: &User, mallory: &User, room: &str) {
     // The last one is well formed, but lies beyond everything, so nobody can have issued it.
     let future = id::encode_cursor(id::Position { incarnation: 0, index: u64::MAX, ordinal: 0 });
     for cursor in ["x", "qAAAA", "s72594_4483_1934", future.as_str()] {
-        let refused = alice.door(0).history(alice.asks(history(cursor))).await.expect_err("no cursor");
+        let refused = alice.client(0).history(alice.asks(history(cursor))).await.expect_err("no cursor");
         is(&refused, ErrorCode::BadCursor, "cursor");
     }
-    let refused = mallory.door(0).history(mallory.asks(history(""))).await.expect_err("not a member");
+    let refused = mallory.client(0).history(mallory.asks(history(""))).await.expect_err("not a member");
     assert!(matches!(detail(&refused).code(), ErrorCode::NotMember | ErrorCode::Forbidden), "{refused}");
     let subscribe = SubscribeRequest { room_id: room.into(), cursor: "x".into() };
-    let refused = alice.door(0).subscribe(alice.asks(subscribe)).await.expect_err("no cursor");
+    let refused = alice.client(0).subscribe(alice.asks(subscribe)).await.expect_err("no cursor");
     is(&refused, ErrorCode::BadCursor, "cursor");
     let subscribe = SubscribeRequest { room_id: room.into(), cursor: String::new() };
-    let refused = mallory.door(0).subscribe(mallory.asks(subscribe)).await.expect_err("not a member");
+    let refused = mallory.client(0).subscribe(mallory.asks(subscribe)).await.expect_err("not a member");
     assert!(matches!(detail(&refused).code(), ErrorCode::NotMember | ErrorCode::Forbidden), "{refused}");
     let page = ListRoomsRequest { page: "zzz".into(), ..ListRoomsRequest::default() };
-    let refused = alice.door(0).list_rooms(alice.asks(page)).await.expect_err("no page");
+    let refused = alice.client(0).list_rooms(alice.asks(page)).await.expect_err("no page");
     is(&refused, ErrorCode::BadCursor, "page");
     let refused = alice.join(0, "lobby").await.expect_err("neither id nor alias");
     is(&refused, ErrorCode::Invalid, "alias");
@@ -120,20 +120,20 @@ async fn accounts(alice: &User) {
         password: password.into(),
         ..RegisterRequest::default()
     };
-    let mut door = alice.door(2);
-    is(&door.register(register("alice", "x")).await.expect_err("taken"), ErrorCode::AlreadyExists, "taken");
+    let mut client = alice.client(2);
+    is(&client.register(register("alice", "x")).await.expect_err("taken"), ErrorCode::AlreadyExists, "taken");
     for name in ["", "Alice", "a b", "@bob:elsewhere.org", "ü"] {
-        is(&door.register(register(name, "x")).await.expect_err("no name"), ErrorCode::Invalid, "localpart");
+        is(&client.register(register(name, "x")).await.expect_err("no name"), ErrorCode::Invalid, "localpart");
     }
-    is(&door.register(register("carol", "")).await.expect_err("empty"), ErrorCode::Invalid, "password");
+    is(&client.register(register("carol", "")).await.expect_err("empty"), ErrorCode::Invalid, "password");
     for name in ["alice", "nobody"] {
         let login = LoginRequest { username: name.into(), password: "wrong".into(), ..LoginRequest::default() };
-        is(&door.login(login).await.expect_err("wrong"), ErrorCode::WrongCredentials, "name and password");
+        is(&client.login(login).await.expect_err("wrong"), ErrorCode::WrongCredentials, "name and password");
     }
     let mut limited = None;
     for _ in 0..20 {
         let login = LoginRequest { username: "victim".into(), password: "guess".into(), ..LoginRequest::default() };
-        let refused = door.login(login).await.expect_err("wrong");
+        let refused = client.login(login).await.expect_err("wrong");
         if detail(&refused).code() == ErrorCode::LimitExceeded {
             limited = Some(detail(&refused).retry_after_ms);
             break;
@@ -145,7 +145,7 @@ async fn accounts(alice: &User) {
 async fn frames(alice: &User, room: &str) {
     let many = PostRequest { events: (0..1025).map(|n| message(room, "", &n.to_string())).collect() };
     let request = alice.asks(tokio_stream::iter([many]));
-    let mut answers = alice.door(0).post(request).await.expect("open").into_inner();
+    let mut answers = alice.client(0).post(request).await.expect("open").into_inner();
     let refused = answers.message().await.expect_err("a broken frame ends the stream");
     is(&refused, ErrorCode::TooLarge, "1024");
 }

@@ -9,12 +9,12 @@ use quorate_wire::chat::v1::*;
 
 async fn rooms(user: &User, n: usize, include_public: bool) -> Vec<Room> {
     let request = ListRoomsRequest { include_public, ..ListRoomsRequest::default() };
-    let first = user.door(n).list_rooms(user.asks(request)).await.expect("rooms").into_inner();
+    let first = user.client(n).list_rooms(user.asks(request)).await.expect("rooms").into_inner();
     let mut rooms = first.rooms;
     let mut page = first.next_page;
     while !page.is_empty() {
         let request = ListRoomsRequest { include_public, page, ..ListRoomsRequest::default() };
-        let next = user.door(n).list_rooms(user.asks(request)).await.expect("rooms").into_inner();
+        let next = user.client(n).list_rooms(user.asks(request)).await.expect("rooms").into_inner();
         rooms.extend(next.rooms);
         page = next.next_page;
     }
@@ -49,7 +49,7 @@ async fn people_chat_through_any_pod() {
         assert_eq!(said[1].0, "@bob:chat.test");
     }
     let members = ListMembersRequest { room_id: room.clone(), ..ListMembersRequest::default() };
-    let members = bob.door(2).list_members(bob.asks(members)).await.expect("members").into_inner().members;
+    let members = bob.client(2).list_members(bob.asks(members)).await.expect("members").into_inner().members;
     let members: Vec<_> = members.iter().map(|m| (m.user_id.as_str(), m.power_level)).collect();
     assert_eq!(members, [("@alice:chat.test", 100), ("@bob:chat.test", 0)]);
 }
@@ -74,13 +74,13 @@ async fn rooms_are_entered_by_invitation_and_left() {
     let refused = bob.join(1, &room).await.expect_err("not invited");
     assert_eq!(detail(&refused).code(), ErrorCode::Forbidden, "{refused}");
     let invite = InviteRequest { room_id: room.clone(), user_id: "@bob:chat.test".into(), ..InviteRequest::default() };
-    alice.door(2).invite(alice.asks(invite)).await.expect("invited");
+    alice.client(2).invite(alice.asks(invite)).await.expect("invited");
     let listed = rooms(&bob, 0, false).await;
     assert_eq!((listed.len(), listed[0].membership.as_str()), (1, "invite"));
     bob.join(2, &room).await.expect("joined");
     bob.say(0, &room, "hello", "1").await.expect("sent");
     let leave = LeaveRoomRequest { room_id: room.clone(), ..LeaveRoomRequest::default() };
-    bob.door(1).leave_room(bob.asks(leave)).await.expect("left");
+    bob.client(1).leave_room(bob.asks(leave)).await.expect("left");
     let refused = bob.say(0, &room, "again", "2").await.expect_err("he left");
     assert_eq!(detail(&refused).code(), ErrorCode::NotMember, "{refused}");
 }
@@ -90,13 +90,13 @@ async fn a_session_ends_everywhere_with_its_logout() {
     let cluster = Cluster::start("").await;
     let alice = cluster.user(0, "alice").await;
     for n in 0..3 {
-        let who = alice.door(n).who_am_i(alice.asks(WhoAmIRequest {})).await.expect("known").into_inner();
+        let who = alice.client(n).who_am_i(alice.asks(WhoAmIRequest {})).await.expect("known").into_inner();
         assert_eq!((who.user_id.as_str(), who.server_name.as_str()), ("@alice:chat.test", "chat.test"));
     }
     let login = LoginRequest { username: "alice".into(), password: "a password".into(), ..LoginRequest::default() };
-    let second = alice.door(1).login(login).await.expect("logged in").into_inner();
-    alice.door(2).logout(alice.asks(LogoutRequest::default())).await.expect("logged out");
-    let refused = alice.door(2).who_am_i(alice.asks(WhoAmIRequest {})).await.expect_err("it ended");
+    let second = alice.client(1).login(login).await.expect("logged in").into_inner();
+    alice.client(2).logout(alice.asks(LogoutRequest::default())).await.expect("logged out");
+    let refused = alice.client(2).who_am_i(alice.asks(WhoAmIRequest {})).await.expect_err("it ended");
     assert_eq!(detail(&refused).code(), ErrorCode::Unauthenticated, "{refused}");
     // Writes are checked in the log, so no pod accepts one, however far behind it is.
     for n in 0..3 {
@@ -104,7 +104,7 @@ async fn a_session_ends_everywhere_with_its_logout() {
         assert_eq!(detail(&refused).code(), ErrorCode::Unauthenticated, "{refused}");
     }
     let other = with_token(WhoAmIRequest {}, &second.access_token);
-    alice.door(0).who_am_i(other).await.expect("the other session stands");
+    alice.client(0).who_am_i(other).await.expect("the other session stands");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,9 +115,9 @@ async fn the_pod_that_acknowledged_a_logout_takes_the_token_no_more() {
     // likely that the gap is hit.
     for n in (0..3).cycle().take(60) {
         let login = LoginRequest { username: "alice".into(), password: "a password".into(), ..LoginRequest::default() };
-        let token = alice.door(n).login(login).await.expect("logged in").into_inner().access_token;
-        alice.door(n).logout(with_token(LogoutRequest::default(), &token)).await.expect("logged out");
-        let refused = alice.door(n).who_am_i(with_token(WhoAmIRequest {}, &token)).await.expect_err("it ended");
+        let token = alice.client(n).login(login).await.expect("logged in").into_inner().access_token;
+        alice.client(n).logout(with_token(LogoutRequest::default(), &token)).await.expect("logged out");
+        let refused = alice.client(n).who_am_i(with_token(WhoAmIRequest {}, &token)).await.expect_err("it ended");
         assert_eq!(detail(&refused).code(), ErrorCode::Unauthenticated, "{refused}");
     }
 }
@@ -143,7 +143,7 @@ async fn a_page_of_large_events_is_shorter_and_never_more_than_a_client_takes() 
                 limit: 1000,
                 ..HistoryRequest::default()
             };
-            let page = alice.door(1).history(alice.asks(request)).await.expect("a page").into_inner();
+            let page = alice.client(1).history(alice.asks(request)).await.expect("a page").into_inner();
             events += page.events.iter().filter(|event| event.r#type == "m.room.message").count();
             pages += 1;
             from = page.next;
@@ -172,7 +172,7 @@ async fn history_turns_both_ways_and_is_told_how_fresh_it_is() {
             limit: 10,
             consistency: consistency.into(),
         };
-        alice.door(1).history(alice.asks(request)).await.expect("a page").into_inner()
+        alice.client(1).history(alice.asks(request)).await.expect("a page").into_inner()
     };
     use history_request::Direction::{Backward, Forward};
     let bodies = |page: &HistoryResponse| page.events.iter().map(|e| said(e).1).collect::<Vec<_>>();
@@ -194,7 +194,7 @@ async fn every_pod_tells_who_leads() {
     let (leader, term) = cluster.leader(0).await;
     for n in 0..3 {
         let servers =
-            alice.door(n).list_servers(alice.asks(ListServersRequest {})).await.expect("servers").into_inner();
+            alice.client(n).list_servers(alice.asks(ListServersRequest {})).await.expect("servers").into_inner();
         assert_eq!((servers.servers.len(), servers.term), (3, term));
         let leads: Vec<_> = servers.servers.iter().filter(|s| s.role == "leader").collect();
         assert_eq!(leads.len(), 1);
@@ -251,5 +251,5 @@ async fn one_user_may_write_ten_messages_in_ten_seconds() {
     assert_eq!(detail.code(), ErrorCode::LimitExceeded, "{refused}");
     assert!((1..=10_000).contains(&detail.retry_after_ms), "{detail:?}");
     // A message that was accepted before may be repeated, because it is not a new one.
-    alice.door(1).send(alice.asks(message(&room, "spam", "0"))).await.expect("the first answer again");
+    alice.client(1).send(alice.asks(message(&room, "spam", "0"))).await.expect("the first answer again");
 }

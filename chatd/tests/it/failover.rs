@@ -15,16 +15,16 @@ const WRITERS: usize = 4;
 /// Writes one message after the other, each with its own transaction id until some pod acknowledges it.
 async fn write(user: User, writer: usize, room: String, stop: Arc<AtomicBool>, count: Arc<AtomicUsize>) -> Vec<String> {
     let mut acknowledged = Vec::new();
-    let mut door = writer;
+    let mut pod = writer;
     for n in 0.. {
         if stop.load(SeqCst) {
             break;
         }
         let body = format!("{writer}:{n}");
         let deadline = Instant::now() + Duration::from_secs(60);
-        while let Err(status) = user.say(door % 3, &room, &body, &body).await {
+        while let Err(status) = user.say(pod % 3, &room, &body, &body).await {
             assert!(Instant::now() < deadline, "{body} is not taken anywhere: {status}");
-            door += 1;
+            pod += 1;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         count.fetch_add(1, SeqCst);
@@ -150,7 +150,7 @@ async fn without_a_quorum_writes_wait_and_fail_and_reads_say_that_they_are_stale
         assert!(head.contains(status) && head.contains("quorate-freshness: stale"), "{head} {body}");
     }
     let request = HistoryRequest { room_id: room.clone(), ..HistoryRequest::default() };
-    let page = alice.door(2).history(alice.asks(request)).await.expect("served all the same").into_inner();
+    let page = alice.client(2).history(alice.asks(request)).await.expect("served all the same").into_inner();
     assert_eq!(page.freshness(), Freshness::Stale);
     let refused = alice.say(2, &room, "alone", "2").await.expect_err("no quorum");
     assert_eq!(detail(&refused).code(), ErrorCode::Unavailable, "{refused}");
@@ -202,11 +202,11 @@ async fn without_a_quorum_a_login_that_is_not_here_is_not_called_unknown() {
         let request = HistoryRequest { room_id: room.clone(), ..HistoryRequest::default() };
         with_token(request, "qat_made-elsewhere-a-moment-ago-perhaps")
     };
-    let refused = alice.door(2).history(ask()).await.expect_err("with a quorum it is known that there is none");
+    let refused = alice.client(2).history(ask()).await.expect_err("with a quorum it is known that there is none");
     assert_eq!(detail(&refused).code(), ErrorCode::Unauthenticated, "{refused}");
     cluster.kill(0);
     cluster.kill(1);
-    let refused = alice.door(2).history(ask()).await.expect_err("nobody knows");
+    let refused = alice.client(2).history(ask()).await.expect_err("nobody knows");
     assert_eq!(detail(&refused).code(), ErrorCode::Unavailable, "{refused}");
     assert!(detail(&refused).retry_after_ms > 0);
 }

@@ -79,9 +79,9 @@ async fn serve(version: u32, told: &str) {
     cluster.all_ready().await;
     let request = LoginRequest { username: "alice".into(), password: PASSWORD.into(), ..LoginRequest::default() };
     let session = cluster.chat(0).await.login(request).await.expect("the password is known").into_inner();
-    let alice = User { session, doors: vec![cluster.chat(0).await] };
+    let alice = User { session, clients: vec![cluster.chat(0).await] };
     let request = ListRoomsRequest::default();
-    let rooms = alice.door(0).list_rooms(alice.asks(request)).await.expect("rooms").into_inner().rooms;
+    let rooms = alice.client(0).list_rooms(alice.asks(request)).await.expect("rooms").into_inner().rooms;
     for room in &rooms {
         let before = alice.read_all(0, &room.room_id).await;
         for (sender, body) in &before {
@@ -102,10 +102,10 @@ async fn make(version: u32) {
     cluster.all_ready().await;
     let (alice, bob) = (cluster.user(0, "alice").await, cluster.user(0, "bob").await);
     let rooms = [talk(&cluster, &alice, &bob).await, forgetful(&alice).await];
-    let mut door = cluster.admin(0).await;
+    let mut client = cluster.admin(0).await;
     let purge = admin::PurgeHistoryRequest { room_id: rooms[1].clone(), before_ms: u64::MAX };
-    assert!(door.purge_history(purge).await.expect("removed").into_inner().events > 0);
-    door.take_snapshot(admin::TakeSnapshotRequest { purge_log: true }).await.expect("a snapshot");
+    assert!(client.purge_history(purge).await.expect("removed").into_inner().events > 0);
+    client.take_snapshot(admin::TakeSnapshotRequest { purge_log: true }).await.expect("a snapshot");
     for n in 0..10 {
         alice.say(0, &rooms[n % 2], &format!("after the snapshot {n}"), &format!("after-{n}")).await.expect("sent");
     }
@@ -132,7 +132,7 @@ async fn talk(cluster: &Cluster, alice: &User, bob: &User) -> String {
         alias: "talk".into(),
         ..CreateRoomRequest::default()
     };
-    let room = alice.door(0).create_room(alice.asks(request)).await.expect("a room").into_inner().room_id;
+    let room = alice.client(0).create_room(alice.asks(request)).await.expect("a room").into_inner().room_id;
     bob.join(0, &room).await.expect("joined");
     let first = alice.say(0, &room, "hello", "first").await.expect("sent").event_id;
     for n in 0..20 {
@@ -147,7 +147,7 @@ async fn talk(cluster: &Cluster, alice: &User, bob: &User) -> String {
         content: relation.to_string().into(),
         transaction_id: "reaction".into(),
     };
-    bob.door(0).send(bob.asks(reaction)).await.expect("sent");
+    bob.client(0).send(bob.asks(reaction)).await.expect("sent");
     let address = cluster.nodes[0].http;
     let (user, token) = (&alice.session.user_id, &alice.session.access_token);
     let wrong = alice.say(0, &room, "a mistake", "wrong").await.expect("sent").event_id;
@@ -168,7 +168,7 @@ async fn talk(cluster: &Cluster, alice: &User, bob: &User) -> String {
 async fn post(user: &User, room: &str) {
     let events = (0..3).map(|n| message(room, &format!("posted {n}"), &format!("p{n}"))).collect();
     let request = user.asks(futures::stream::iter([PostRequest { events }]));
-    let mut answers = user.door(0).post(request).await.expect("open").into_inner();
+    let mut answers = user.client(0).post(request).await.expect("open").into_inner();
     let mut accepted = 0;
     while let Some(answer) = answers.message().await.expect("no error") {
         accepted +=
@@ -187,7 +187,7 @@ async fn forgetful(alice: &User) -> String {
     };
     let request =
         CreateRoomRequest { name: "forgetful".into(), initial_state: vec![rule], ..CreateRoomRequest::default() };
-    let created = alice.door(0).create_room(with_token(request, &alice.session.access_token)).await;
+    let created = alice.client(0).create_room(with_token(request, &alice.session.access_token)).await;
     let room = created.expect("a room").into_inner().room_id;
     alice.say(0, &room, "to be removed", "gone").await.expect("sent");
     room
@@ -199,7 +199,7 @@ async fn matrix(address: std::net::SocketAddr, method: &str, path: &str, token: 
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    let answer = eventually("the Matrix door answers", || async {
+    let answer = eventually("the Matrix API answers", || async {
         let mut stream = TcpStream::connect(address).ok()?;
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();

@@ -23,7 +23,7 @@ async fn from(cluster: &Cluster, last: u8) -> ChatClient<Channel> {
     let address = IpAddr::from(Ipv4Addr::new(127, 0, 0, last));
     let endpoint = Endpoint::from_shared(format!("http://{}", cluster.nodes[0].grpc)).expect("an address");
     let endpoint = endpoint.local_address(Some(address));
-    ChatClient::new(eventually("the gRPC door is open", || async { endpoint.connect().await.ok() }).await)
+    ChatClient::new(eventually("the gRPC listener is open", || async { endpoint.connect().await.ok() }).await)
 }
 
 fn login(name: &str, password: &str, device: &str) -> LoginRequest {
@@ -66,8 +66,8 @@ async fn an_outage_is_not_a_wrong_password() {
     cluster.kill(1);
     cluster.kill(2);
     let logins = (0..15).map(|_| {
-        let mut door = alice.door(0);
-        async move { door.login(login("alice", PASSWORD, "")).await }
+        let mut client = alice.client(0);
+        async move { client.login(login("alice", PASSWORD, "")).await }
     });
     for answer in futures::future::join_all(logins).await {
         // One login may succeed before the pod notices that it is alone.
@@ -78,7 +78,7 @@ async fn an_outage_is_not_a_wrong_password() {
     }
     cluster.restart(1);
     eventually("the right password is let in again", || async {
-        match alice.door(0).login(login("alice", PASSWORD, "")).await {
+        match alice.client(0).login(login("alice", PASSWORD, "")).await {
             Ok(_) => Some(()),
             Err(refused) => {
                 assert_eq!(detail(&refused).code(), ErrorCode::Unavailable, "{refused}");
@@ -92,13 +92,13 @@ async fn an_outage_is_not_a_wrong_password() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_makes_a_bounded_number_of_accounts() {
     let cluster = single("").await;
-    let mut door = from(&cluster, 2).await;
+    let mut client = from(&cluster, 2).await;
     let mut refused = None;
     // On a slow machine, some of the budget is restored meanwhile.
     for n in 0..400 {
         let request =
             RegisterRequest { username: format!("user{n}"), password: PASSWORD.into(), ..RegisterRequest::default() };
-        if let Err(status) = door.register(request).await {
+        if let Err(status) = client.register(request).await {
             refused = Some((n, detail(&status)));
             break;
         }
@@ -115,15 +115,15 @@ async fn a_device_that_logs_in_again_repeats_its_requests_and_one_that_logged_ou
     let alice = User::register(&cluster, 0, "alice").await;
     let room = alice.create_room(0, Preset::Private, "").await;
     let sent = alice.say(0, &room, "once", "t1").await.expect("sent");
-    let again = alice.door(0).login(login("alice", PASSWORD, &alice.session.device_id)).await.expect("logged in");
-    let again = User { session: again.into_inner(), doors: alice.doors.clone() };
+    let again = alice.client(0).login(login("alice", PASSWORD, &alice.session.device_id)).await.expect("logged in");
+    let again = User { session: again.into_inner(), clients: alice.clients.clone() };
     assert_eq!(again.session.device_id, alice.session.device_id);
     assert!(alice.say(0, &room, "the old token", "t2").await.is_err(), "it ended with the new login");
     let repeated = again.say(0, &room, "once", "t1").await.expect("known");
     assert_eq!(repeated.event_id, sent.event_id);
-    again.door(0).logout(again.asks(LogoutRequest { all_devices: true })).await.expect("logged out");
-    let another = alice.door(0).login(login("alice", PASSWORD, &alice.session.device_id)).await.expect("logged in");
-    let another = User { session: another.into_inner(), doors: alice.doors.clone() };
+    again.client(0).logout(again.asks(LogoutRequest { all_devices: true })).await.expect("logged out");
+    let another = alice.client(0).login(login("alice", PASSWORD, &alice.session.device_id)).await.expect("logged in");
+    let another = User { session: another.into_inner(), clients: alice.clients.clone() };
     assert_ne!(another.say(0, &room, "twice", "t1").await.expect("sent").event_id, sent.event_id);
 }
 
@@ -222,7 +222,7 @@ fn over_http(cluster: &Cluster, user: &User, room: &str) -> Vec<(String, u16, St
 }
 
 async fn over_grpc(user: &User, room: &str) -> Vec<(tonic::Code, String)> {
-    let mut door = user.door(0);
+    let mut client = user.client(0);
     let room_id = room.to_owned();
     let join = user.asks(JoinRoomRequest { room: room.into(), ..JoinRoomRequest::default() });
     let leave = user.asks(LeaveRoomRequest { room_id: room.into(), ..LeaveRoomRequest::default() });
@@ -237,14 +237,14 @@ async fn over_grpc(user: &User, room: &str) -> Vec<(tonic::Code, String)> {
         ..SetStateRequest::default()
     };
     let refused = [
-        door.join_room(join).await.map(drop).expect_err("join"),
-        door.leave_room(leave).await.map(drop).expect_err("leave"),
-        door.invite(user.asks(invite)).await.map(drop).expect_err("invite"),
-        door.list_members(members).await.map(drop).expect_err("members"),
-        door.history(history).await.map(drop).expect_err("history"),
-        door.subscribe(subscribe).await.map(drop).expect_err("subscribe"),
-        door.set_state(user.asks(state)).await.map(drop).expect_err("state"),
-        door.send(user.asks(message(room, "x", "t"))).await.map(drop).expect_err("send"),
+        client.join_room(join).await.map(drop).expect_err("join"),
+        client.leave_room(leave).await.map(drop).expect_err("leave"),
+        client.invite(user.asks(invite)).await.map(drop).expect_err("invite"),
+        client.list_members(members).await.map(drop).expect_err("members"),
+        client.history(history).await.map(drop).expect_err("history"),
+        client.subscribe(subscribe).await.map(drop).expect_err("subscribe"),
+        client.set_state(user.asks(state)).await.map(drop).expect_err("state"),
+        client.send(user.asks(message(room, "x", "t"))).await.map(drop).expect_err("send"),
     ];
     refused.iter().map(|status| (status.code(), format!("{:?}", detail(status)).replace(room, "ROOM"))).collect()
 }

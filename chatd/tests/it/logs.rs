@@ -74,7 +74,7 @@ async fn grpc(cluster: &Cluster, alice: &User, room: &str) {
         alice.read_all(n, room).await;
     }
     let frame = PostRequest { events: vec![message(room, BODY, "p1"), message("!no:chat.test", BODY, "p2")] };
-    let mut answers = alice.door(1).post(alice.asks(tokio_stream::iter([frame]))).await.expect("opens").into_inner();
+    let mut answers = alice.client(1).post(alice.asks(tokio_stream::iter([frame]))).await.expect("opens").into_inner();
     let mut results = 0;
     while let Some(answer) = answers.message().await.expect("answers") {
         results += answer.results.len();
@@ -82,7 +82,7 @@ async fn grpc(cluster: &Cluster, alice: &User, room: &str) {
     assert_eq!(results, 2);
     let unreadable =
         SendRequest { content: format!("{{\"body\": \"{BODY}").into_bytes().into(), ..message(room, "", "g9") };
-    alice.door(2).send(alice.asks(unreadable)).await.expect_err("not JSON");
+    alice.client(2).send(alice.asks(unreadable)).await.expect_err("not JSON");
     let login =
         |password: &str| LoginRequest { username: "alice".into(), password: password.into(), ..Default::default() };
     cluster.chat(2).await.login(login(&format!("{SECRET}-mistyped"))).await.expect_err("refused");
@@ -92,15 +92,15 @@ async fn grpc(cluster: &Cluster, alice: &User, room: &str) {
 async fn no_line_at_any_level_holds_a_message_a_password_or_a_token_and_decisions_are_told() {
     let mut cluster = Cluster::start(EVERYTHING).await;
     let register = RegisterRequest { username: "alice".into(), password: SECRET.into(), ..RegisterRequest::default() };
-    let mut doors = Vec::new();
+    let mut clients = Vec::new();
     for n in 0..3 {
-        doors.push(cluster.chat(n).await);
+        clients.push(cluster.chat(n).await);
     }
-    let session = doors[0].register(register).await.expect("registered").into_inner();
-    let alice = User { session, doors };
+    let session = clients[0].register(register).await.expect("registered").into_inner();
+    let alice = User { session, clients };
     let room =
         CreateRoomRequest { preset: Preset::Private.into(), topic: TOPIC.into(), ..CreateRoomRequest::default() };
-    let room = alice.door(1).create_room(alice.asks(room)).await.expect("a room").into_inner().room_id;
+    let room = alice.client(1).create_room(alice.asks(room)).await.expect("a room").into_inner().room_id;
     grpc(&cluster, &alice, &room).await;
     let token = matrix(&cluster.nodes[1], &room);
 

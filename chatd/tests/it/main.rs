@@ -12,9 +12,9 @@
 mod access;
 mod bad_input;
 mod chat;
-mod doors;
 mod failover;
 mod golden;
+mod listeners;
 mod logins;
 mod logs;
 mod metrics;

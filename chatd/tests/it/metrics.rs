@@ -36,7 +36,7 @@ async fn sync(node: &Node, token: &str, query: &str) -> String {
         format!("GET /_matrix/client/v3/sync{query} HTTP/1.0\r\nHost: t\r\nAuthorization: Bearer {token}\r\n\r\n"),
     );
     let asking = tokio::task::spawn_blocking(move || {
-        let mut stream = TcpStream::connect(address).expect("the door is open");
+        let mut stream = TcpStream::connect(address).expect("the listener is open");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
         stream.write_all(request.as_bytes()).expect("asked");
         let mut answer = String::new();
@@ -84,10 +84,10 @@ async fn a_cluster_at_work_tells_how_it_elects_replicates_and_delivers() {
     assert!(granted >= 1.0, "somebody voted for the leader");
 
     // One frame may carry many messages; those delivered alone were each woken for and timed.
-    reaches(&cluster.nodes[1], "quorate_delivery_seconds_count", "door=\"grpc\"", 1.0).await;
+    reaches(&cluster.nodes[1], "quorate_delivery_seconds_count", "api=\"grpc\"", 1.0).await;
     reaches(&cluster.nodes[1], "quorate_feed_wakeups_total", "", 1.0).await;
-    let late = sum(&cluster.nodes[1], "quorate_delivery_seconds_sum", "door=\"grpc\"").expect("a page");
-    let times = sum(&cluster.nodes[1], "quorate_delivery_seconds_count", "door=\"grpc\"").expect("a page");
+    let late = sum(&cluster.nodes[1], "quorate_delivery_seconds_sum", "api=\"grpc\"").expect("a page");
+    let times = sum(&cluster.nodes[1], "quorate_delivery_seconds_count", "api=\"grpc\"").expect("a page");
     assert!(late / times < 5.0, "{late} s over {times}: delivered when it happens, not at the next look");
 }
 
@@ -110,7 +110,7 @@ async fn syncs_are_counted_while_they_wait_and_by_why_they_were_answered() {
     alice.say(0, &room, "wake up", "1").await.expect("sent");
     assert!(parked.await.expect("no panic").contains("wake up"));
     reaches(pod, "quorate_sync_answers_total", "reason=\"event\"", 1.0).await;
-    reaches(pod, "quorate_delivery_seconds_count", "door=\"matrix\"", 1.0).await;
+    reaches(pod, "quorate_delivery_seconds_count", "api=\"matrix\"", 1.0).await;
     reaches(pod, "quorate_sync_response_bytes_count", "", 3.0).await;
     assert!(sum(pod, "quorate_sync_response_bytes_sum", "").expect("a page") >= first.len() as f64);
     assert_eq!(sum(pod, "quorate_sync_parked", ""), Some(0.0));

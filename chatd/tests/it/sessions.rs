@@ -24,7 +24,7 @@ async fn rest(mut frames: Streaming<SubscribeResponse>) -> (Vec<String>, tonic::
 }
 
 async fn subscribe(user: &User, n: usize) -> Streaming<SubscribeResponse> {
-    user.door(n).subscribe(user.asks(SubscribeRequest::default())).await.expect("subscribed").into_inner()
+    user.client(n).subscribe(user.asks(SubscribeRequest::default())).await.expect("subscribed").into_inner()
 }
 
 /// Starts a long poll that waits for longer than anything else in this test may take.
@@ -52,15 +52,15 @@ async fn streams_end_with_their_session_on_every_pod_however_busy_they_are() {
     bob.join(1, &room).await.expect("joined");
     // A second device, whose session stays.
     let login = LoginRequest { username: "bob".into(), password: "a password".into(), ..LoginRequest::default() };
-    let session = bob.door(0).login(login).await.expect("logged in").into_inner();
-    let tablet = User { session, doors: bob.doors.clone() };
+    let session = bob.client(0).login(login).await.expect("logged in").into_inner();
+    let tablet = User { session, clients: bob.clients.clone() };
 
     let (mut streams, mut posts, mut polls) = (Vec::new(), Vec::new(), Vec::new());
     for n in 0..3 {
         streams.push(subscribe(&bob, n).await);
         let (sender, frames) = tokio::sync::mpsc::channel(1);
         let request = bob.asks(tokio_stream::wrappers::ReceiverStream::new(frames));
-        posts.push((bob.door(n).post(request).await.expect("open").into_inner(), sender));
+        posts.push((bob.client(n).post(request).await.expect("open").into_inner(), sender));
     }
     let stays = subscribe(&tablet, 1).await;
     alice.say(0, &room, "before", "before").await.expect("sent");
@@ -69,7 +69,7 @@ async fn streams_end_with_their_session_on_every_pod_however_busy_they_are() {
         eventually("the poll is parked", || async { parked(&cluster, n).filter(|parked| *parked > 0) }).await;
     }
 
-    bob.door(0).logout(bob.asks(LogoutRequest { all_devices: false })).await.expect("logged out");
+    bob.client(0).logout(bob.asks(LogoutRequest { all_devices: false })).await.expect("logged out");
     for n in 0..30 {
         alice.say(n % 3, &room, "after", &format!("after {n}")).await.expect("sent");
     }
@@ -96,6 +96,6 @@ async fn streams_end_with_their_session_on_every_pod_however_busy_they_are() {
         let frame = timeout(PATIENCE, follower.message()).await.expect("in time").expect("no error").expect("no end");
         seen += frame.events.iter().filter(|event| event.r#type == "m.room.message").count();
     }
-    let late = bob.door(2).send(bob.asks(message(&room, "late", "late"))).await.expect_err("a refusal");
+    let late = bob.client(2).send(bob.asks(message(&room, "late", "late"))).await.expect_err("a refusal");
     assert_eq!(detail(&late).code(), ErrorCode::Unauthenticated);
 }

@@ -45,7 +45,7 @@ async fn administered() -> (Cluster, User) {
 #[tokio::test(flavor = "multi_thread")]
 async fn administrators_see_every_member_and_others_see_nothing() {
     let (mut cluster, alice) = administered().await;
-    let alice = User { doors: vec![cluster.chat(0).await, cluster.chat(1).await, cluster.chat(2).await], ..alice };
+    let alice = User { clients: vec![cluster.chat(0).await, cluster.chat(1).await, cluster.chat(2).await], ..alice };
     let token = alice.session.access_token.as_str();
     let room = alice.create_room(0, Preset::Private, "").await;
     for n in 0..5 {
@@ -113,7 +113,7 @@ async fn nobody_becomes_an_administrator_by_taking_the_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_the_cluster_opens_the_same_page_on_the_peer_door() {
+async fn a_certificate_of_the_cluster_opens_the_same_page_on_the_peer_listener() {
     let cluster = Cluster::start("").await;
     let channel = cluster.try_peer(1).await.expect("a connection");
     let request = http::Request::get(PAGE).body(tonic::body::Body::empty()).expect("a request");
@@ -183,7 +183,7 @@ async fn a_watch_goes_on_over_the_loss_of_the_leader_and_of_the_server_that_it_a
     let (_, page) = page(&cluster, leader, &alice.session.access_token).expect("an answer");
     let mut same = keys(&page);
     same.insert("at_ms");
-    assert_eq!(keys(&document), same, "one document on both doors");
+    assert_eq!(keys(&document), same, "one document on both APIs");
     assert_eq!(keys(&document["quorum"]), keys(&page["quorum"]));
     for n in 0..3 {
         let name = format!("node-{n}");

@@ -23,11 +23,11 @@ async fn restart_with(cluster: &mut Cluster, settings: &str) {
 }
 
 async fn reconnected(cluster: &Cluster, user: User) -> User {
-    User { doors: vec![cluster.chat(0).await, cluster.chat(1).await, cluster.chat(2).await], ..user }
+    User { clients: vec![cluster.chat(0).await, cluster.chat(1).await, cluster.chat(2).await], ..user }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_are_told_that_storage_is_full_at_both_doors_and_can_still_read() {
+async fn people_are_told_that_storage_is_full_at_both_apis_and_can_still_read() {
     let mut cluster = Cluster::start("").await;
     let alice = cluster.user(0, "alice").await;
     let room = alice.create_room(0, Preset::Private, "").await;

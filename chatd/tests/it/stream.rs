@@ -20,7 +20,7 @@ pub struct Follower {
 impl Follower {
     pub async fn new(user: &User, n: usize, room_id: &str, cursor: &str) -> Self {
         let request = SubscribeRequest { room_id: room_id.into(), cursor: cursor.into() };
-        let frames = user.door(n).subscribe(user.asks(request)).await.expect("subscribed").into_inner();
+        let frames = user.client(n).subscribe(user.asks(request)).await.expect("subscribed").into_inner();
         Self { frames, cursor: cursor.into() }
     }
 
@@ -74,7 +74,7 @@ async fn a_follower_of_all_rooms_gets_those_joined_later_and_loses_those_left() 
     assert_eq!(follower.bodies(1).await, ["welcome"]);
     let mut one_room = Follower::new(&bob, 0, &room, "").await;
     let leave = LeaveRoomRequest { room_id: room.clone(), ..LeaveRoomRequest::default() };
-    bob.door(0).leave_room(bob.asks(leave)).await.expect("left");
+    bob.client(0).leave_room(bob.asks(leave)).await.expect("left");
     alice.say(0, &room, "behind his back", "2").await.expect("sent");
     let other = alice.create_room(0, Preset::Public, "").await;
     bob.join(1, &other).await.expect("joined");
@@ -96,12 +96,12 @@ async fn posts_are_acknowledged_in_order_and_a_refused_one_ends_nothing() {
     let cluster = Cluster::start(QUIET).await;
     let alice = cluster.user(0, "alice").await;
     let room = alice.create_room(0, Preset::Private, "").await;
-    for door in 0..3 {
+    for pod in 0..3 {
         let frames: Vec<PostRequest> = (0..10)
             .map(|frame| PostRequest {
                 events: (0..20)
                     .map(|n| {
-                        let txn = format!("{door}-{frame}-{n}");
+                        let txn = format!("{pod}-{frame}-{n}");
                         let mut event = message(&room, &txn, &txn);
                         if n == 7 {
                             event.content = "not JSON".into();
@@ -113,7 +113,7 @@ async fn posts_are_acknowledged_in_order_and_a_refused_one_ends_nothing() {
             .collect();
         let expected: Vec<String> = frames.iter().flat_map(|f| &f.events).map(|e| e.transaction_id.clone()).collect();
         let request = alice.asks(tokio_stream::iter(frames));
-        let mut answers = alice.door(door).post(request).await.expect("open").into_inner();
+        let mut answers = alice.client(pod).post(request).await.expect("open").into_inner();
         let mut results = Vec::new();
         while let Some(frame) = timeout(PATIENCE, answers.message()).await.expect("in time").expect("no error") {
             results.extend(frame.results);
@@ -173,7 +173,7 @@ async fn a_silent_stream_shows_that_it_lives() {
     eventually("its end is noticed", || async {
         cluster.nodes[1]
             .page("/metrics")
-            .filter(|(_, body)| body.contains("quorate_door_streams{door=\"grpc\",endpoint=\"Subscribe\"} 0"))
+            .filter(|(_, body)| body.contains("quorate_api_streams{api=\"grpc\",endpoint=\"Subscribe\"} 0"))
     })
     .await;
 }

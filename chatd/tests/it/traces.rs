@@ -52,7 +52,7 @@ fn tree(spans: &[Span], parts: &BTreeMap<String, &str>) -> String {
 /// Returns the role of each pod in the test, by its name and by its node id.
 async fn parts(cluster: &Cluster, leader: usize) -> BTreeMap<String, &'static str> {
     let mut parts = BTreeMap::new();
-    for (n, part) in [(leader, "leader"), ((leader + 1) % 3, "door"), ((leader + 2) % 3, "reader")] {
+    for (n, part) in [(leader, "leader"), ((leader + 1) % 3, "follower"), ((leader + 2) % 3, "reader")] {
         let id = cluster.identity(n).await.node.expect("a node").node_id;
         parts.extend([(cluster.nodes[n].name.clone(), part), (id.to_string(), part)]);
     }
@@ -60,20 +60,20 @@ async fn parts(cluster: &Cluster, leader: usize) -> BTreeMap<String, &'static st
 }
 
 const THROUGH_A_FOLLOWER: &str = "\
-quorate.chat.v1.Chat/Send, door
-  propose, door
-    forward, door to leader
+quorate.chat.v1.Chat/Send, follower
+  propose, follower
+    forward, follower to leader
       command, leader
         entry, leader
           append, leader
             fsync, leader
             write, leader
           apply, leader
-          replicate, leader to door
-            append, door
-              fsync, door
-              write, door
-            apply, door
+          replicate, leader to follower
+            append, follower
+              fsync, follower
+              write, follower
+            apply, follower
           replicate, leader to reader
             append, reader
               fsync, reader
@@ -104,15 +104,15 @@ async fn room(settings: &str) -> Room {
 async fn one_call_through_a_follower_is_one_trace_over_all_pods() {
     let receiver = Receiver::start().await;
     let Room { cluster, leader, alice, bob, id } = room(&receiver.settings("0")).await;
-    let (door, reader) = ((leader + 1) % 3, (leader + 2) % 3);
+    let (called, reader) = ((leader + 1) % 3, (leader + 2) % 3);
     let parts = parts(&cluster, leader).await;
     let mut follower = Follower::new(&bob, reader, &id, "").await;
     let (asked, refused) = (trace_id(1), trace_id(2));
     for (trace, flags) in [(&refused, "00"), (&asked, "01")] {
         let request = within(alice.asks(message(&id, "a secret", trace)), trace, flags);
-        alice.door(door).send(request).await.expect("sent");
+        alice.client(called).send(request).await.expect("sent");
     }
-    alice.say(door, &id, "nobody asked", "3").await.expect("sent");
+    alice.say(called, &id, "nobody asked", "3").await.expect("sent");
     assert_eq!(follower.bodies(3).await.len(), 3);
     eventually("the trace is whole", || async {
         let found = tree(&receiver.trace(&asked), &parts);
@@ -157,7 +157,7 @@ async fn a_stream_of_posts_has_one_entry_for_many_commands() {
     let frames: Vec<_> =
         (0..20).map(|frame| PostRequest { events: (0..100).map(|n| event(frame * 100 + n)).collect() }).collect();
     let request = within(alice.asks(tokio_stream::iter(frames)), &asked, "01");
-    let mut answers = alice.door(leader).post(request).await.expect("open").into_inner();
+    let mut answers = alice.client(leader).post(request).await.expect("open").into_inner();
     let mut acknowledged = 0;
     while let Some(frame) = timeout(PATIENCE, answers.message()).await.expect("in time").expect("no error") {
         acknowledged += frame.results.len();
@@ -201,11 +201,11 @@ async fn a_matrix_client_is_traced_from_its_request_to_anothers_sync() {
     })
     .await;
     let one = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{name}: {spans:?}"));
-    assert_eq!(one("deliver").attributes["quorate.door"], "matrix");
-    let door = one("PUT send");
-    assert_eq!((door.parent.as_str(), &door.attributes["http.request.method"]), (CALLER, &"PUT".to_owned()));
-    assert_eq!((&one("propose").parent, &one("command").parent), (&door.id, &one("propose").id));
-    assert!(!spans.iter().any(|span| span.name == "forward"), "the leader's own door");
+    assert_eq!(one("deliver").attributes["quorate.api"], "matrix");
+    let call = one("PUT send");
+    assert_eq!((call.parent.as_str(), &call.attributes["http.request.method"]), (CALLER, &"PUT".to_owned()));
+    assert_eq!((&one("propose").parent, &one("command").parent), (&call.id, &one("propose").id));
+    assert!(!spans.iter().any(|span| span.name == "forward"), "the leader's own API");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,7 +214,7 @@ async fn what_ended_last_is_sent_before_the_process_ends() {
     let Room { mut cluster, leader, alice, id, .. } = room(&receiver.settings("0")).await;
     let asked = trace_id(5);
     let request = within(alice.asks(message(&id, "last", "1")), &asked, "01");
-    alice.door(leader).send(request).await.expect("sent");
+    alice.client(leader).send(request).await.expect("sent");
     let stopping = cluster.processes[leader].take().expect("it runs");
     stopping.terminate();
     assert_eq!(stopping.ended().await, Some(0));

@@ -32,9 +32,9 @@ network_up() {
   inside ip link set lk0 up
 }
 
-# The API server is available at 127.0.0.1:PORT of the machine (take_port), and at the same address inside (doors_up), so
-# that one kubeconfig works for both.
-doors_up() {
+# The API server is available at 127.0.0.1:PORT of the machine (take_port), and at the same address inside (api_relays_up),
+# so that one kubeconfig works for both.
+api_relays_up() {
   spawn api-inside control nsenter --net="/proc/$(pid_of network)/ns/net" \
     socat "UNIX-LISTEN:$RUN/api.sock,fork,unlink-early,mode=600" "TCP:$HOST_IP:6443"
   spawn api-local control nsenter --net="/proc/$(pid_of network)/ns/net" \

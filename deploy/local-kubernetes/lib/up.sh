@@ -40,7 +40,7 @@ up() {
   certificates
   etcd_up
   apiserver_up
-  doors_up
+  api_relays_up
   local i
   for i in $(seq "$NODES"); do node_start "$i"; done
   route_services

@@ -44,7 +44,9 @@ pub(super) async fn carry_out_all(
 ) -> Vec<WriteRefusal> {
     let mut refusals = Vec::new();
     for chore in chores {
-        let (key, wanted) = (chore_key(chore), [0; 32]);
+        let key = chore_key(chore);
+        // The key contains the whole chore, so there is nothing left that a digest could tell apart.
+        let wanted = [0; 32];
         if let WriteDue::Later(refusal) = ledger.due(&cluster.key(), &key, &wanted, None) {
             refusals.push(refusal);
             continue;
@@ -88,6 +90,8 @@ async fn carry_out(
     chore: &PlanChore,
 ) -> Result<(), ApplyError> {
     let namespace = &cluster.namespace;
+    // For merge patches: under server-side apply, each chore would remove the fields that an earlier one of this
+    // manager had set.
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let object = target_object(cluster, chore);
     let outcome = match chore {
@@ -136,6 +140,7 @@ async fn carry_out(
         }
         PlanChore::PruneConfig { name } => {
             let configs = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+            // Without a precondition: the name contains a hash of the content, so a successor has the same content.
             within_time(ApiRequest::Delete, &object, configs.delete(name, &DeleteParams::default())).await.map(drop)
         }
     };

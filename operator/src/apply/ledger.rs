@@ -55,6 +55,7 @@ impl WriteLedger {
                 WriteDue::Later(WriteRefusal { fresh: false, ..refusal.clone() })
             }
             EntryState::Refused { .. } => WriteDue::Now,
+            // Somebody else has written or deleted the object since.
             EntryState::Applied { version: left, .. } if version != Some(left) => WriteDue::Now,
             EntryState::Applied { at, .. } if at.elapsed() >= RESYNC => WriteDue::Again,
             EntryState::Applied { .. } => WriteDue::Done,

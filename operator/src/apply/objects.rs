@@ -136,6 +136,7 @@ impl ObjectWriter<'_> {
         object.meta_mut().uid = self.live.uids.get(&key).cloned();
         // The content depends on the version that was observed, above all the partition.
         object.meta_mut().resource_version = self.live.guards.get(&key).cloned();
+        // Forced: the owner has been checked, so a conflict only means that somebody else has set one of our fields.
         let params = PatchParams::apply(MANAGER).force();
         let api = Api::<K>::namespaced(self.client.clone(), &self.cluster.namespace);
         match within_time(ApiRequest::Apply, &key, api.patch(&name, &params, &Patch::Apply(&object))).await {
@@ -157,6 +158,7 @@ impl ObjectWriter<'_> {
         if let WriteDue::Later(refusal) = self.ledger.due(&self.cluster.key(), &key, &wanted, None) {
             return Some(refusal);
         }
+        // The very object whose owner was checked, not one that has replaced it since.
         let only = Preconditions { uid: Some(uid), resource_version: None };
         let api = Api::<K>::namespaced(self.client.clone(), &self.cluster.namespace);
         let params = DeleteParams::background().preconditions(only);

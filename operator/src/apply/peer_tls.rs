@@ -41,6 +41,7 @@ async fn issue_one(
     name: &str,
     holder: CertificateHolder,
 ) -> Result<(), ApplyError> {
+    // Read again: another operator, or an attempt that was cut short, may have issued it since the observation.
     let found = within_time(ApiRequest::Read, &format!("Secret/{name}"), secrets.get_opt(name)).await?;
     if found.as_ref().is_some_and(|secret| is_good(secret, authority, now)) {
         return Ok(());
@@ -104,6 +105,7 @@ async fn overwrite_secret(secrets: &Api<Secret>, secret: &Secret) -> Result<(), 
     let name = secret.metadata.name.as_deref().unwrap_or_default();
     let what = format!("Secret/{name}");
     let body = serde_json::json!({"data": secret.data, "metadata": {"annotations": secret.metadata.annotations}});
+    // A merge patch keeps the labels and owners that the Secret has.
     let patch = Patch::Merge(body);
     within_time(ApiRequest::Renew, &what, secrets.patch(name, &PatchParams::default(), &patch)).await.map(drop)
 }

@@ -49,6 +49,7 @@ impl WriteRefusal {
 fn is_lasting(error: &ApplyError) -> bool {
     match error {
         ApplyError::Api { source: kube::Error::Api(status), .. } => {
+            // 403 is also the answer to an exceeded ResourceQuota, which lasts until somebody raises it.
             matches!(status.code, 400 | 403 | 405 | 413 | 415 | 422)
         }
         ApplyError::Certificates(_) => true,

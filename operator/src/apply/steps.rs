@@ -44,31 +44,35 @@ pub(super) async fn take_step(
                 voters: voters.iter().map(to_proto).collect(),
             };
             AdminCaller::new(hub, seen, pod)?
-                .call(AdminCall::Initialize, async |mut door| door.initialize(request).await)
+                .call(AdminCall::Initialize, async |mut admin| admin.initialize(request).await)
                 .await
         }
         PlanStep::AddLearner { leader, node, cluster_id } => {
             let request = AddLearnerRequest { node: Some(to_proto(node)), cluster_id: cluster_id.clone() };
             AdminCaller::new(hub, seen, leader)?
-                .call(AdminCall::AddLearner, async |mut door| door.add_learner(request).await)
+                .call(AdminCall::AddLearner, async |mut admin| admin.add_learner(request).await)
                 .await
         }
         PlanStep::ChangeMembership { leader, voters, expected, remove_learners } => {
             let request = ChangeMembershipRequest {
                 voters: voters.iter().copied().collect(),
+                // Compare-and-swap: the leader refuses with ABORTED if the voters have changed since they were
+                // observed.
                 expected_voters: expected.iter().copied().collect(),
+                // A removed voter has lost its volume, or its pod is about to go: it is of no use as a learner either.
                 retain_removed: false,
                 max_lag: crate::quorum::MAX_LAG,
                 remove_learners: remove_learners.iter().copied().collect(),
             };
             AdminCaller::new(hub, seen, leader)?
-                .call(AdminCall::ChangeMembership, async |mut door| door.change_membership(request).await)
+                .call(AdminCall::ChangeMembership, async |mut admin| admin.change_membership(request).await)
                 .await
         }
         PlanStep::TransferLeader { leader, to } => {
+            // 0 stands for the limit of chatd itself, which is shorter than `CALL`.
             let request = TransferLeaderRequest { to_node_id: *to, timeout_ms: 0 };
             AdminCaller::new(hub, seen, leader)?
-                .call(AdminCall::TransferLeader, async |mut door| door.transfer_leader(request).await)
+                .call(AdminCall::TransferLeader, async |mut admin| admin.transfer_leader(request).await)
                 .await
         }
         // Carried out by applying the StatefulSet.
@@ -83,14 +87,15 @@ pub(super) async fn take_step(
 /// Client of one pod's admin API.
 struct AdminCaller<'a> {
     pod: &'a str,
-    door: AdminClient<Channel>,
+    client: AdminClient<Channel>,
 }
 
 impl<'a> AdminCaller<'a> {
     fn new(hub: &WatchHub, seen: &ClusterObservation, pod: &'a str) -> Result<Self, ApplyError> {
+        // By uid: the plan was made for this pod, and not for its successor of the same name.
         let channel = seen.pod_uids.get(pod).and_then(|uid| hub.channel(uid));
         let channel = channel.ok_or_else(|| ApplyError::NoPod(pod.to_owned()))?;
-        Ok(Self { pod, door: AdminClient::new(channel) })
+        Ok(Self { pod, client: AdminClient::new(channel) })
     }
 
     async fn call<T, F>(
@@ -101,9 +106,9 @@ impl<'a> AdminCaller<'a> {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        match timeout(CALL, request(self.door)).await {
+        match timeout(CALL, request(self.client)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => Err(ApplyError::Door { pod: self.pod.to_owned(), call, status }),
+            Ok(Err(status)) => Err(ApplyError::RefusedCall { pod: self.pod.to_owned(), call, status }),
             Err(_) => Err(ApplyError::Slow { pod: self.pod.to_owned(), call }),
         }
     }
@@ -112,6 +117,7 @@ impl<'a> AdminCaller<'a> {
 async fn create_marker(client: &Client, cluster: &ValidCluster, marker: &ClusterMarker) -> Result<(), ApplyError> {
     let map = marker_map(cluster, marker);
     let name = format!("ConfigMap/{}", names::marker_name(&cluster.name));
+    // Created, not applied: of two operators one gets AlreadyExists and observes again.
     within_time(ApiRequest::Create, &name, marker_api(client, cluster).create(&PostParams::default(), &map))
         .await
         .map(drop)
@@ -202,6 +208,7 @@ fn only_this(uid: &str) -> Preconditions {
 
 fn unless_gone(outcome: Result<(), ApplyError>) -> Result<(), ApplyError> {
     match outcome {
+        // A conflict means that the uid differs, so the pod has already been replaced.
         Err(ApplyError::Api { source: kube::Error::Api(status), .. })
             if status.is_not_found() || status.is_conflict() =>
         {

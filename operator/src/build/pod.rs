@@ -32,6 +32,7 @@ const GRACE_SECONDS: i64 = 60;
 pub(super) fn pod_template(cluster: &ValidCluster) -> PodTemplateSpec {
     let wanted = &cluster.spec.pod_template;
     let mut labels = wanted.metadata.labels.clone();
+    // After the labels of the spec, so that selectors match whatever it sets.
     labels.extend(names::object_labels(&cluster.name));
     let mut annotations = scrape_annotations();
     annotations.extend(wanted.metadata.annotations.clone());
@@ -59,6 +60,8 @@ fn pod_spec(cluster: &ValidCluster) -> PodSpec {
     PodSpec {
         service_account_name: Some(cluster.name.clone()),
         automount_service_account_token: Some(false),
+        // Otherwise the kubelet adds variables named after each Service of the namespace, and a Service `quorate-…`
+        // would get the prefix of chatd's settings.
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         security_context: Some(PodSecurityContext {
@@ -128,6 +131,7 @@ fn chatd_container(cluster: &ValidCluster) -> Container {
         // Both probes are answered before the database is open, so that a long recovery is not killed for being long.
         startup_probe: Some(http_probe("/healthz", 1, 120)),
         liveness_probe: Some(http_probe("/healthz", 10, 6)),
+        // Every second: until it has failed twice, the Services send clients to a pod that cannot serve them.
         readiness_probe: Some(http_probe("/readyz", 1, 2)),
         resources: Some(cluster.spec.pod_template.resources.clone().unwrap_or_else(default_resources)),
         security_context: Some(SecurityContext {
@@ -144,6 +148,7 @@ fn chatd_container(cluster: &ValidCluster) -> Container {
             // Whole directories without subPath, because files mounted by subPath never change.
             volume_mount("config", CONFIG_FOLDER, true),
             volume_mount("peer-tls", TLS_FOLDER, true),
+            // Writable, because the root file system is not.
             volume_mount("tmp", "/tmp", false),
         ]),
         ..Container::default()
@@ -163,6 +168,7 @@ fn default_resources() -> ResourceRequirements {
 
 fn env_vars(cluster: &ValidCluster) -> Vec<EnvVar> {
     let host = format!("$(QUORATE_NODE_NAME).{}.{}.svc", names::peer_service_name(&cluster.name), cluster.namespace);
+    // In this order: Kubernetes expands `$(NAME)` only if the variable stands earlier in the list.
     let mut environment = vec![
         env_field("QUORATE_NODE_NAME", "metadata.name"),
         env_field("QUORATE_POD_IP", "status.podIP"),

@@ -80,6 +80,7 @@ fn service_port(name: &str, port: i32, protocol: Option<&str>) -> ServicePort {
     ServicePort {
         name: Some(name.to_owned()),
         port,
+        // Set although it is the default: server-side apply tells ports apart by port and protocol.
         protocol: Some("TCP".to_owned()),
         target_port: Some(IntOrString::String(name.to_owned())),
         app_protocol: protocol.map(str::to_owned),

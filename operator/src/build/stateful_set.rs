@@ -72,6 +72,8 @@ fn update_strategy(carried: &CarriedState, replicas: i32) -> StatefulSetUpdateSt
 
 /// Returns the claim templates of the live StatefulSet, or those of a new one.
 fn claim_templates(cluster: &ValidCluster, carried: &CarriedState) -> Vec<PersistentVolumeClaim> {
+    // The API server refuses a StatefulSet whose claim templates change; growth is requested on each claim
+    // (`plan/storage.rs`).
     let live = carried.claim_templates.clone();
     // An unreadable record counts as none.
     live.and_then(|templates| serde_json::from_value(templates).ok()).unwrap_or_else(|| vec![claim_template(cluster)])

@@ -41,6 +41,7 @@ pub fn choose_template(cluster: &ValidCluster, recorded: Option<&RecordedTemplat
     if let Some(recorded) = recorded.filter(|recorded| recorded.inputs == inputs)
         // An unreadable record counts as none.
         && let Ok(pod) = serde_json::from_value::<PodTemplateSpec>(recorded.pod.clone())
+        // An equal template is as good as this operator's own, and with that its configuration is built, not only kept.
         && pod != pod::pod_template(cluster)
     {
         return TemplateChoice::Kept(recorded.clone(), Box::new(pod));

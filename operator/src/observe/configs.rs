@@ -31,6 +31,8 @@ pub(super) fn config_views(
     for (name, text) in recorded_configs(set) {
         known.insert(name.clone(), ConfigView { name, text: Some(text), ..ConfigView::default() });
     }
+    // After the records, which they replace: ConfigMaps of configurations are immutable, so what exists is what was
+    // applied.
     for map in configs {
         let Some(name) = map.metadata.name.clone() else { continue };
         let text = map.data.as_ref().and_then(|data| data.get(CONFIG_FILE).cloned());

@@ -51,6 +51,7 @@ impl WarningCache {
         {
             return warnings;
         }
+        // Filtered by the API server: most events of a namespace are Normal ones.
         let params = ListParams::default().fields("type=Warning").limit(MOST);
         let events = Api::<Event>::namespaced(client.clone(), &cluster.namespace);
         let warnings = match timeout(PATIENCE, events.list(&params)).await {
@@ -61,6 +62,8 @@ impl WarningCache {
             }
             Err(_) => Vec::new(),
         };
+        // A failure is kept like an answer: a list that is forbidden or slow costs one request per `FRESH`, not one per
+        // reconcile.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(key, (Instant::now(), warnings.clone()));
         warnings
@@ -82,11 +85,14 @@ fn relevant_warnings(cluster: &ValidCluster, events: Vec<Event>, now: Timestamp)
     };
     let mut found: Vec<WarningEvent> =
         events.into_iter().filter_map(warning_from).filter(recent).filter(ours).collect();
+    // Newest first, because the first one that fits is reported.
     found.sort_by_key(|warning| std::cmp::Reverse(warning.at));
     found
 }
 
 fn warning_from(event: Event) -> Option<WarningEvent> {
+    // Recorders of the events.k8s.io API set `eventTime` and the series, older ones `lastTimestamp`; a repeated event
+    // counts from its last time.
     let series = event.series.and_then(|series| series.last_observed_time).map(|time| time.0);
     let last = event.last_timestamp.map(|time| time.0);
     let at = [series, last, event.event_time.map(|time| time.0)].into_iter().flatten().max()?;

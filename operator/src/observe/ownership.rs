@@ -34,6 +34,7 @@ pub(crate) fn object_version(metadata: &ObjectMeta) -> String {
     match metadata.generation {
         // Changes of labels and annotations do not increase the generation; they are compared at each resync.
         Some(generation) if generation > 0 => format!("generation {generation}"),
+        // Kinds without a spec, such as ConfigMaps and Secrets, have no generation, but no status either.
         _ => metadata.resource_version.clone().unwrap_or_default(),
     }
 }

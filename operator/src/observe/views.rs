@@ -16,6 +16,7 @@ use k8s_openapi::{
 use quorate_crd::{annotation, label, parse_quantity};
 use serde_json::Value;
 
+/// Label in which the StatefulSet controller records the revision that it created a pod from.
 const REVISION: &str = "controller-revision-hash";
 /// Maximum length of one message in characters, enough to give the reason; the scheduler names each node.
 const SENTENCE: usize = 240;
@@ -55,6 +56,7 @@ pub(super) fn stateful_set(set: &StatefulSet) -> StatefulSetView {
         .and_then(|(inputs, text)| Some(RecordedTemplate { inputs, pod: serde_json::from_str(&text).ok()? }));
     let update_revision = status.update_revision.unwrap_or_default();
     StatefulSetView {
+        // Until the controller has observed the newest spec, its revisions are those of an older template.
         settled: status.observed_generation == set.metadata.generation && !update_revision.is_empty(),
         partition: rolling.and_then(|rolling| rolling.partition).unwrap_or_default(),
         current_revision: status.current_revision.unwrap_or_default(),

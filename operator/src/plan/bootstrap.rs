@@ -19,7 +19,7 @@ const KIND: OperationKind = OperationKind::Initialize;
 /// Initializes the cluster, or adopts the one that is there, while the marker does not say that it is initialized.
 pub(super) fn bootstrap_cluster(cluster: &ValidCluster, observed: &ObservedState) -> Result<NextMove, Blocked> {
     let named = named_cluster(observed)?;
-    if let Some(found) = named.as_ref().filter(|_| observed.doors().any(|(_, door)| door.membership.is_made())) {
+    if let Some(found) = named.as_ref().filter(|_| observed.answers().any(|(_, answer)| answer.membership.is_made())) {
         return adopt_cluster(cluster, observed, found.clone());
     }
     if let Some(waiting) = waits_for_pods(observed) {
@@ -38,7 +38,7 @@ pub(super) fn bootstrap_cluster(cluster: &ValidCluster, observed: &ObservedState
 /// Returns the one cluster id that pods report. A pod takes the id before it has members, so a crash between the two
 /// leaves an id without a cluster; the request to initialize it is then repeated.
 fn named_cluster(observed: &ObservedState) -> Result<Option<String>, Blocked> {
-    let ids: BTreeSet<&String> = observed.doors().filter_map(|(_, door)| door.cluster_id.as_ref()).collect();
+    let ids: BTreeSet<&String> = observed.answers().filter_map(|(_, answer)| answer.cluster_id.as_ref()).collect();
     match (ids.len(), ids.first()) {
         (0 | 1, first) => Ok(first.map(|id| (*id).clone())),
         _ => Err(Blocked {
@@ -61,6 +61,7 @@ fn adopt_cluster(cluster: &ValidCluster, observed: &ObservedState, found: String
                 cluster_id: found,
                 server_name: cluster.spec.server_name.clone(),
                 initialized: true,
+                // Only an initialization needs them.
                 voters: BTreeSet::new(),
                 resource_version: None,
             };
@@ -75,7 +76,7 @@ fn adopt_cluster(cluster: &ValidCluster, observed: &ObservedState, found: String
 
 fn waits_for_pods(observed: &ObservedState) -> Option<NextMove> {
     let silent: Vec<String> =
-        observed.slots.iter().filter(|slot| slot.door.is_none()).map(MemberSlot::explain).collect();
+        observed.slots.iter().filter(|slot| slot.answer.is_none()).map(MemberSlot::explain).collect();
     if silent.is_empty() {
         return None;
     }
@@ -126,7 +127,7 @@ fn new_marker(
 
 /// Returns the nodes that answer from the slots of the spec.
 fn first_voters(observed: &ObservedState) -> impl Iterator<Item = &RaftNode> {
-    observed.slots.iter().filter_map(|slot| slot.door.as_ref()).map(|door| &door.node)
+    observed.slots.iter().filter_map(|slot| slot.answer.as_ref()).map(|answer| &answer.node)
 }
 
 fn initialize_cluster(
@@ -137,6 +138,8 @@ fn initialize_cluster(
 ) -> NextMove {
     let voters: Vec<RaftNode> = first_voters(observed).cloned().collect();
     let ids: BTreeSet<_> = voters.iter().map(|node| node.id).collect();
+    // A volume that was replaced has another node id: a first membership with the old one would count a voter that
+    // never comes.
     if ids != marker.voters || marker.server_name != cluster.spec.server_name {
         let marker = new_marker(cluster, observed, named, marker.resource_version.clone());
         let message = "the volumes changed before the cluster was initialized: rewriting the marker".to_owned();
@@ -146,7 +149,7 @@ fn initialize_cluster(
         );
     }
     // The pod that was asked before, or else always the same one, so that two operators ask the same pod.
-    let asked = observed.doors().find(|(_, door)| door.cluster_id.is_some()).map(|(slot, _)| slot);
+    let asked = observed.answers().find(|(_, answer)| answer.cluster_id.is_some()).map(|(slot, _)| slot);
     let Some(slot) = asked.or(observed.slots.first()) else { return NextMove::default() };
     let about = bootstrap_operation(
         OperationStep::Initialize,
@@ -161,8 +164,8 @@ fn initialize_cluster(
 
 /// Blocks while a pod of the initialized cluster holds data of another one: nothing is done until it is gone.
 pub(super) fn refuse_strangers(observed: &ObservedState, marker: &ClusterMarker) -> Result<(), Blocked> {
-    let stranger = |door: &AdminStatus| door.cluster_id.clone().filter(|id| *id != marker.cluster_id);
-    match observed.doors().find_map(|(slot, door)| stranger(door).map(|id| (slot, id))) {
+    let stranger = |answer: &AdminStatus| answer.cluster_id.clone().filter(|id| *id != marker.cluster_id);
+    match observed.answers().find_map(|(slot, answer)| stranger(answer).map(|id| (slot, id))) {
         None => Ok(()),
         Some((slot, id)) => Err(foreign_volume(&id, &marker.cluster_id, &format!("the volume of pod {}", slot.name))),
     }
@@ -183,8 +186,9 @@ pub(super) fn refuse_data_loss(
     observed: &ObservedState,
     marker: &ClusterMarker,
 ) -> Result<(), Blocked> {
-    let all_answer = observed.slots.iter().all(|slot| slot.door.is_some());
-    let none_remembers = observed.doors().all(|(_, door)| door.cluster_id.is_none());
+    // One that does not answer may be the one that remembers.
+    let all_answer = observed.slots.iter().all(|slot| slot.answer.is_some());
+    let none_remembers = observed.answers().all(|(_, answer)| answer.cluster_id.is_none());
     if !(all_answer && none_remembers) {
         return Ok(());
     }
@@ -231,7 +235,8 @@ pub(super) fn refuse_lost_majority(observed: &ObservedState, marker: &ClusterMar
 fn may_come_back(observed: &ObservedState, marker: &ClusterMarker, membership: &RaftMembership, id: NodeId) -> bool {
     let keeps = |claim: &ClaimView| claim.cluster_id.as_ref().is_none_or(|cluster| *cluster == marker.cluster_id);
     observed.all_slots().filter_map(|slot| Some((slot, slot.claim.as_ref()?))).filter(|(_, claim)| keeps(claim)).any(
-        |(slot, claim)| match (claim.node_id, &slot.door) {
+        |(slot, claim)| match (claim.node_id, &slot.answer) {
+            // Its pod answers as another node, so the volume is not the one that is missing.
             (_, Some(_)) => false,
             (Some(stamped), None) => stamped == id,
             (None, None) => membership.name(id) == Some(slot.name.as_str()),

@@ -15,36 +15,38 @@ use std::collections::BTreeSet;
 const KIND: OperationKind = OperationKind::ReplaceMember;
 
 pub(super) fn replace_member(_: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> NextMove {
-    let membership = &leader.door.membership;
+    let membership = &leader.answer.membership;
     if membership.is_joint() {
         return finish_joint_change(leader);
     }
     // Only slots of the spec: a node that answers from beyond them is on its way out.
-    let doors = observed.slots.iter().filter_map(|slot| slot.door.as_ref().map(|door| (slot, door)));
+    let answers = observed.slots.iter().filter_map(|slot| slot.answer.as_ref().map(|answer| (slot, answer)));
     let mut fresh: Vec<(&MemberSlot, &AdminStatus)> =
-        doors.filter(|(slot, door)| is_fresh(slot, door, leader)).collect();
+        answers.filter(|(slot, answer)| is_fresh(slot, answer, leader)).collect();
     // Nodes that are learners already come first, so that one is replaced at a time.
-    fresh.sort_by_key(|(_, door)| !membership.learners.contains(&door.node.id));
+    fresh.sort_by_key(|(_, answer)| !membership.learners.contains(&answer.node.id));
     match fresh.first() {
-        Some((slot, door)) if membership.learners.contains(&door.node.id) => {
-            promote_learner(observed, leader, slot, door)
+        Some((slot, answer)) if membership.learners.contains(&answer.node.id) => {
+            promote_learner(observed, leader, slot, answer)
         }
-        Some((slot, door)) => add_learner(leader, slot, door),
+        Some((slot, answer)) => add_learner(leader, slot, answer),
         None => remove_stale_learners(observed, leader).unwrap_or_default(),
     }
 }
 
 /// Returns `true` if the node answers, has no vote, and belongs to this cluster or to none.
-fn is_fresh(slot: &MemberSlot, door: &AdminStatus, leader: Leader<'_>) -> bool {
+fn is_fresh(slot: &MemberSlot, answer: &AdminStatus, leader: Leader<'_>) -> bool {
+    // A pod that is ending still answers for a moment, and its volume may go with it.
     let stays = slot.pod.as_ref().is_some_and(|pod| !pod.deleting);
-    let ours = door.cluster_id.is_none() || door.cluster_id == leader.door.cluster_id;
-    stays && ours && !leader.door.membership.voters().contains(&door.node.id)
+    let ours = answer.cluster_id.is_none() || answer.cluster_id == leader.answer.cluster_id;
+    stays && ours && !leader.answer.membership.voters().contains(&answer.node.id)
 }
 
 /// Finishes a joint change. A leader that is lost between the two halves of a change leaves it to its successor to
 /// finish.
 fn finish_joint_change(leader: Leader<'_>) -> NextMove {
-    let membership = &leader.door.membership;
+    let membership = &leader.answer.membership;
+    // A joint membership lists the old voters first and the new ones last.
     let voters = membership.voter_sets.last().cloned().unwrap_or_default();
     let about = replacement_operation(
         OperationStep::FinishChange,
@@ -54,24 +56,25 @@ fn finish_joint_change(leader: Leader<'_>) -> NextMove {
     NextMove::take(change_membership(leader, voters, BTreeSet::new()), about)
 }
 
-fn add_learner(leader: Leader<'_>, slot: &MemberSlot, door: &AdminStatus) -> NextMove {
+fn add_learner(leader: Leader<'_>, slot: &MemberSlot, answer: &AdminStatus) -> NextMove {
     let about = replacement_operation(
         OperationStep::AddLearner,
         Some(slot),
-        format!("{} has a fresh volume (node {}): sending it the log", slot.name, door.node.id),
+        format!("{} has a fresh volume (node {}): sending it the log", slot.name, answer.node.id),
     );
     let step = PlanStep::AddLearner {
         leader: leader.slot.name.clone(),
-        node: door.node.clone(),
-        cluster_id: leader.door.cluster_id.clone().unwrap_or_default(),
+        node: answer.node.clone(),
+        cluster_id: leader.answer.cluster_id.clone().unwrap_or_default(),
     };
     NextMove::take(step, about)
 }
 
-fn promote_learner(observed: &ObservedState, leader: Leader<'_>, slot: &MemberSlot, door: &AdminStatus) -> NextMove {
-    let id = door.node.id;
-    let membership = &leader.door.membership;
-    let Some(progress) = leader.door.progress.get(&id).filter(|progress| progress.matched > 0) else {
+fn promote_learner(observed: &ObservedState, leader: Leader<'_>, slot: &MemberSlot, answer: &AdminStatus) -> NextMove {
+    let id = answer.node.id;
+    let membership = &leader.answer.membership;
+    // At 0 the leader has not heard from the learner, and a small lag only says that the log is short.
+    let Some(progress) = leader.answer.progress.get(&id).filter(|progress| progress.matched > 0) else {
         let message = format!("waiting for the leader to hear from {} (node {id})", slot.name);
         return NextMove::wait(replacement_operation(OperationStep::CatchUp, Some(slot), message));
     };
@@ -97,6 +100,7 @@ fn promote_learner(observed: &ObservedState, leader: Leader<'_>, slot: &MemberSl
     let message = format!("{} has caught up: giving node {id} a vote{in_place}", slot.name);
     let about = replacement_operation(OperationStep::SwapVoter, Some(slot), message);
     let mut stale = stale_learners(observed, membership);
+    // Its name in the membership may be that of a former pod, which makes it look stale.
     stale.remove(&id);
     NextMove::take(change_membership(leader, voters, stale), about)
 }
@@ -120,14 +124,14 @@ fn stale_learners(observed: &ObservedState, membership: &RaftMembership) -> BTre
         let name = membership.name(*id).unwrap_or_default();
         match observed.slots.iter().find(|slot| slot.name == name) {
             None => true,
-            Some(slot) => slot.door.as_ref().is_some_and(|door| door.node.id != *id),
+            Some(slot) => slot.answer.as_ref().is_some_and(|answer| answer.node.id != *id),
         }
     };
     membership.learners.iter().copied().filter(stale).collect()
 }
 
 fn remove_stale_learners(observed: &ObservedState, leader: Leader<'_>) -> Option<NextMove> {
-    let membership = &leader.door.membership;
+    let membership = &leader.answer.membership;
     let stale = stale_learners(observed, membership);
     if stale.is_empty() {
         return None;
@@ -143,11 +147,11 @@ fn remove_stale_learners(observed: &ObservedState, leader: Leader<'_>) -> Option
 
 /// Reports that not every voter answers when nothing can be done about it.
 pub(super) fn wait_for_voters(_: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> NextMove {
-    let answering: BTreeSet<NodeId> = observed.doors().map(|(_, door)| door.node.id).collect();
-    if leader.door.membership.voters().is_subset(&answering) {
+    let answering: BTreeSet<NodeId> = observed.answers().map(|(_, answer)| answer.node.id).collect();
+    if leader.answer.membership.voters().is_subset(&answering) {
         return NextMove::default();
     }
-    let silent: Vec<&MemberSlot> = observed.slots.iter().filter(|slot| slot.door.is_none()).collect();
+    let silent: Vec<&MemberSlot> = observed.slots.iter().filter(|slot| slot.answer.is_none()).collect();
     let words: Vec<String> = silent.iter().map(|slot| slot.explain()).collect();
     if words.is_empty() {
         return NextMove::default();
@@ -166,7 +170,7 @@ pub(super) fn change_membership(
     PlanStep::ChangeMembership {
         leader: leader.slot.name.clone(),
         voters,
-        expected: leader.door.membership.voters(),
+        expected: leader.answer.membership.voters(),
         remove_learners,
     }
 }

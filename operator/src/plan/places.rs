@@ -25,8 +25,8 @@ pub(super) fn pod_count(cluster: &ValidCluster, observed: &ObservedState) -> i32
     };
     match quorum::find_leader(observed) {
         Some(leader) => {
-            let voters = leader.door.membership.voters();
-            highest(&|slot| is_of(slot, &voters, &leader.door.membership)).unwrap_or(wanted)
+            let voters = leader.answer.membership.voters();
+            highest(&|slot| is_of(slot, &voters, &leader.answer.membership)).unwrap_or(wanted)
         }
         None => {
             let there = observed.stateful_set.as_ref().map_or(wanted, |set| set.replicas);
@@ -38,15 +38,17 @@ pub(super) fn pod_count(cluster: &ValidCluster, observed: &ObservedState) -> i32
 
 /// Returns `true` if the slot's pod answers for one of these nodes, or if its volume belongs to one.
 fn is_of(slot: &MemberSlot, nodes: &BTreeSet<NodeId>, membership: &RaftMembership) -> bool {
-    if let Some(door) = &slot.door {
-        return nodes.contains(&door.node.id);
+    if let Some(answer) = &slot.answer {
+        return nodes.contains(&answer.node.id);
     }
     let named = nodes.iter().any(|id| membership.name(*id) == Some(slot.name.as_str()));
     let stamped = slot.claim.as_ref().and_then(|claim| claim.node_id);
+    // The annotation belongs to the volume; the name is only that of the pod in which the node last ran.
     stamped.map_or(named, |id| nodes.contains(&id)) && volume_stays(slot)
 }
 
 fn volume_stays(slot: &MemberSlot) -> bool {
+    // The finalizer `kubernetes.io/pvc-protection` keeps a deleted claim for as long as a pod uses it.
     slot.claim.as_ref().is_some_and(|claim| claim.deleting_since.is_none() || slot.pod.is_some())
 }
 
@@ -54,6 +56,7 @@ fn may_hold_a_voter(slot: &MemberSlot, observed: &ObservedState) -> bool {
     let Some(claim) = slot.claim.as_ref().filter(|_| volume_stays(slot)) else { return false };
     let ours = match (&claim.cluster_id, &observed.marker) {
         (Some(id), Some(marker)) => *id == marker.cluster_id,
+        // Without the marker nobody knows whose data it is, and a pod too many does no harm.
         (Some(_), None) => true,
         (None, _) => false,
     };
@@ -68,7 +71,7 @@ pub(super) fn homeless_voters(observed: &ObservedState, membership: &RaftMembers
     let has_slot = |id: &NodeId| match observed.slot_of(*id) {
         Some(answers) => observed.slots.iter().any(|slot| slot.name == answers.name),
         None => observed.slots.iter().any(|slot| {
-            let taken = slot.door.as_ref().is_some_and(|door| voters.contains(&door.node.id));
+            let taken = slot.answer.as_ref().is_some_and(|answer| voters.contains(&answer.node.id));
             membership.name(*id) == Some(slot.name.as_str()) && !taken
         }),
     };
@@ -77,10 +80,10 @@ pub(super) fn homeless_voters(observed: &ObservedState, membership: &RaftMembers
 
 /// Removes the next voter that has no slot, if that is safe.
 pub(super) fn remove_voter(_: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> NextMove {
-    let membership = &leader.door.membership;
+    let membership = &leader.answer.membership;
     let healthy = quorum::healthy_voters(observed, leader);
     let ordinal = |id: &NodeId| observed.slot_of(*id).map(|slot| slot.ordinal);
-    let leads = |id: &NodeId| *id == leader.door.node.id;
+    let leads = |id: &NodeId| *id == leader.answer.node.id;
     // Lost voters first, then the highest ordinal; the leader last, so that leadership moves at most once.
     let homeless = homeless_voters(observed, membership);
     let next = homeless.iter().copied().min_by_key(|id| (healthy.contains(id), leads(id), Reverse(ordinal(id))));
@@ -117,7 +120,7 @@ pub(super) fn remove_voter(_: &ValidCluster, observed: &ObservedState, leader: L
 
 /// Reports what the removal waits for. Asked after everything else, because nothing must wait for it.
 pub(super) fn wait_for_removal(_: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> NextMove {
-    let membership = &leader.door.membership;
+    let membership = &leader.answer.membership;
     let healthy = quorum::healthy_voters(observed, leader);
     let Some(id) = homeless_voters(observed, membership).into_iter().next_back() else { return NextMove::default() };
     let who = describe_node(observed, membership, id);
@@ -134,14 +137,14 @@ pub(super) fn wait_for_removal(_: &ValidCluster, observed: &ObservedState, leade
 /// pods, and nothing waits for it.
 pub(super) fn is_leaving(observed: &ObservedState, leader: Leader<'_>, slot: &MemberSlot) -> bool {
     let has_slot = observed.slots.iter().any(|wanted| wanted.ordinal == slot.ordinal);
-    let membership = &leader.door.membership;
+    let membership = &leader.answer.membership;
     let votes = is_of(slot, &membership.voters(), membership);
     !has_slot && !votes
 }
 
 /// Returns a slot of the spec that holds no healthy voter.
 fn slot_to_fill<'a>(observed: &'a ObservedState, healthy: &BTreeSet<NodeId>) -> Option<&'a MemberSlot> {
-    let holds = |slot: &&MemberSlot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
+    let holds = |slot: &&MemberSlot| slot.answer.as_ref().is_some_and(|answer| healthy.contains(&answer.node.id));
     observed.slots.iter().find(|slot| !holds(slot))
 }
 
@@ -156,7 +159,7 @@ fn describe_node(observed: &ObservedState, membership: &RaftMembership, id: Node
 /// Returns the chores that mark the volumes of removed nodes, so that nobody starts a pod for them again.
 pub(super) fn retirement_chores(observed: &ObservedState) -> Vec<PlanChore> {
     let (Some(leader), Some(marker)) = (quorum::find_leader(observed), &observed.marker) else { return Vec::new() };
-    let membership = &leader.door.membership;
+    let membership = &leader.answer.membership;
     let left = |slot: &MemberSlot| {
         let claim = slot.claim.as_ref().filter(|claim| !claim.retired && claim.deleting_since.is_none())?;
         let node_id = claim.node_id.filter(|id| !membership.contains(*id))?;
@@ -172,7 +175,8 @@ pub(super) fn retirement_chores(observed: &ObservedState) -> Vec<PlanChore> {
 /// pod, nor of those whose pod is ready but does not keep up.
 pub(super) fn is_fragile(observed: &ObservedState, width: i32) -> bool {
     let leader = quorum::find_leader(observed);
-    let Some(membership) = leader.map(|leader| &leader.door.membership).or_else(|| observed.newest_membership()) else {
+    let Some(membership) = leader.map(|leader| &leader.answer.membership).or_else(|| observed.newest_membership())
+    else {
         // Nobody answers: use what was known last.
         return observed.previous.raft.as_ref().is_some_and(|raft| raft.voters > width);
     };
@@ -188,6 +192,7 @@ pub(super) fn is_fragile(observed: &ObservedState, width: i32) -> bool {
             .slot_of(id)
             .or_else(|| observed.all_slots().find(|slot| membership.name(id) == Some(slot.name.as_str())))
     };
+    // The budget itself counts these as disrupted, and only what it does not see is to change it.
     counted.extend(voters.iter().filter(|id| of(**id).is_some_and(seen)));
     voters.len() > 1 && quorum::fault_tolerance(membership, &counted) < 1
 }

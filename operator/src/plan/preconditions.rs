@@ -10,7 +10,7 @@ pub(super) fn other_server_name(cluster: &ValidCluster, observed: &ObservedState
     let marker = observed.marker.as_ref().filter(|marker| marker.initialized)?;
     let differs = !marker.server_name.is_empty() && marker.server_name != *wanted;
     // A pod that runs with this name knows better than the marker.
-    let runs = observed.doors().any(|(_, door)| door.server_name == *wanted);
+    let runs = observed.answers().any(|(_, answer)| answer.server_name == *wanted);
     if !differs || runs {
         return None;
     }
@@ -65,8 +65,8 @@ mod tests {
 
     #[test]
     fn a_pod_that_runs_with_the_name_is_believed_over_the_marker() {
-        let door = AdminStatus { server_name: "chat.example.org".into(), ..AdminStatus::default() };
-        let slots = vec![MemberSlot { name: "team-0".into(), door: Some(door), ..MemberSlot::default() }];
+        let answer = AdminStatus { server_name: "chat.example.org".into(), ..AdminStatus::default() };
+        let slots = vec![MemberSlot { name: "team-0".into(), answer: Some(answer), ..MemberSlot::default() }];
         let observed = ObservedState { slots, ..made_as("edited.example.org") };
         assert_eq!(other_server_name(&fixture::cluster(), &observed), None);
     }

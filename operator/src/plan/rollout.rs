@@ -44,7 +44,7 @@ fn next_restart(
     set: &StatefulSetView,
 ) -> NextMove {
     let healthy = quorum::healthy_voters(observed, leader);
-    let is_healthy = |slot: &MemberSlot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
+    let is_healthy = |slot: &MemberSlot| slot.answer.as_ref().is_some_and(|answer| healthy.contains(&answer.node.id));
     let stays = |slot: &MemberSlot| !places::is_leaving(observed, leader, slot);
     let to_restart = |slot: &MemberSlot| slot.pod.is_some() && is_outdated(slot, set) && stays(slot);
     let outdated = || hosted_slots(observed, set).filter(|slot| to_restart(slot));
@@ -64,6 +64,7 @@ fn next_restart(
         let message = format!("{} must not be restarted while its claim is being deleted", target.name);
         return NextMove::wait(rollout_operation(OperationStep::WaitForVolume, Some(target), message));
     }
+    // The StatefulSet controller restarts this pod by itself.
     if !set.on_delete && target.ordinal >= set.partition {
         let message = format!("waiting for {} to restart", target.name);
         return NextMove::wait(rollout_operation(OperationStep::WaitForPod, Some(target), message));
@@ -118,9 +119,10 @@ fn restart_pod(
 ) -> NextMove {
     // Voters that keep up form the quorum, whether they are ready for users or not.
     let following = quorum::following_voters(observed, leader);
-    let gone: BTreeSet<NodeId> = target.door.iter().map(|door| door.node.id).collect();
-    let single = cluster.spec.replicas == 1 && leader.door.membership.voters().len() == 1;
-    if !single && !quorum::keeps_majority(&leader.door.membership, &following, &gone) {
+    let gone: BTreeSet<NodeId> = target.answer.iter().map(|answer| answer.node.id).collect();
+    // Nobody can take over from a single voter, so its restart is an interruption whenever it comes.
+    let single = cluster.spec.replicas == 1 && leader.answer.membership.voters().len() == 1;
+    if !single && !quorum::keeps_majority(&leader.answer.membership, &following, &gone) {
         let message = format!("restarting {} now would lose the quorum", target.name);
         return NextMove::wait(rollout_operation(OperationStep::WaitForQuorum, Some(target), message));
     }

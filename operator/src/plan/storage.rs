@@ -19,7 +19,7 @@ pub(super) fn replace_volume(_: &ValidCluster, observed: &ObservedState, leader:
     // The leader last, so that leadership moves at most once.
     let doomed = doomed.min_by_key(|slot| (slot.ordinal == leader.slot.ordinal, slot.ordinal));
     let Some(slot) = doomed else { return NextMove::default() };
-    let Some((pod, door)) = slot.pod.as_ref().zip(slot.door.as_ref()) else { return NextMove::default() };
+    let Some((pod, answer)) = slot.pod.as_ref().zip(slot.answer.as_ref()) else { return NextMove::default() };
     let about = |step, message| Operation {
         kind: OperationKind::ReplaceVolume,
         step,
@@ -37,12 +37,13 @@ pub(super) fn replace_volume(_: &ValidCluster, observed: &ObservedState, leader:
             format!("the claim of {} is being deleted: its volume is wiped when the pod terminates", slot.name);
         return NextMove::wait(about(OperationStep::WaitForPod, message));
     }
-    let others = others_that_must_be_healthy(leader, door.node.id);
+    let others = others_that_must_be_healthy(leader, answer.node.id);
     let healthy = quorum::healthy_voters(observed, leader);
-    let gone = BTreeSet::from([door.node.id]);
+    let gone = BTreeSet::from([answer.node.id]);
+    // Without others this volume is the only copy of the data.
     if others.is_empty()
         || !others.is_subset(&healthy)
-        || !quorum::keeps_majority(&leader.door.membership, &healthy, &gone)
+        || !quorum::keeps_majority(&leader.answer.membership, &healthy, &gone)
     {
         let message = format!(
             "the claim of {} is being deleted: do not restart this pod, because that wipes its volume; the operator replaces it once all other voters are healthy",
@@ -50,7 +51,7 @@ pub(super) fn replace_volume(_: &ValidCluster, observed: &ObservedState, leader:
         );
         return NextMove::wait(about(OperationStep::WaitForOthers, message));
     }
-    if leader.door.node.id == door.node.id {
+    if leader.answer.node.id == answer.node.id {
         let Some(successor) = succession::trusted_successor(observed, leader, |_| true) else {
             return NextMove::default();
         };
@@ -63,11 +64,11 @@ pub(super) fn replace_volume(_: &ValidCluster, observed: &ObservedState, leader:
 
 fn is_doomed_voter(slot: &MemberSlot, leader: Leader<'_>) -> bool {
     slot.claim.as_ref().is_some_and(|claim| claim.deleting_since.is_some())
-        && slot.door.as_ref().is_some_and(|door| leader.door.membership.voters().contains(&door.node.id))
+        && slot.answer.as_ref().is_some_and(|answer| leader.answer.membership.voters().contains(&answer.node.id))
 }
 
 fn others_that_must_be_healthy(leader: Leader<'_>, but: NodeId) -> BTreeSet<NodeId> {
-    let mut others = leader.door.membership.voters();
+    let mut others = leader.answer.membership.voters();
     others.remove(&but);
     others
 }

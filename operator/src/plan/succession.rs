@@ -35,7 +35,7 @@ pub(super) fn trusted_successor<'a>(
     leader: Leader<'_>,
     may: impl Fn(NodeId) -> bool,
 ) -> Option<Successor<'a>> {
-    let none_restarts = leader.door.membership.voters().len() <= 2;
+    let none_restarts = leader.answer.membership.voters().len() <= 2;
     best_successor(observed, leader, may).filter(|found| found.is_restarted || found.is_as_the_leader || none_restarts)
 }
 
@@ -50,12 +50,12 @@ pub(super) fn best_successor<'a>(
     let newest = observed.stateful_set.as_ref().map(|set| set.update_revision.as_str());
     let of_leader = pod_revision(leader.slot);
     observed
-        .doors()
-        .filter(|(slot, door)| slot.ordinal != leader.slot.ordinal && following.contains(&door.node.id))
-        .filter(|(_, door)| may(door.node.id))
-        .map(|(slot, door)| Successor {
+        .answers()
+        .filter(|(slot, answer)| slot.ordinal != leader.slot.ordinal && following.contains(&answer.node.id))
+        .filter(|(_, answer)| may(answer.node.id))
+        .map(|(slot, answer)| Successor {
             slot,
-            node: door.node.id,
+            node: answer.node.id,
             is_restarted: pod_revision(slot) == newest,
             is_as_the_leader: pod_revision(slot) == of_leader,
         })

@@ -84,18 +84,19 @@ pub fn to_proto(node: &RaftNode) -> proto::Node {
 /// Returns `true` if the difference is worth a reconcile. Lags and ages change all the time; they are read when
 /// something else triggers a reconcile.
 pub(crate) fn warrants_reconcile(one: &AdminStatus, two: &AdminStatus) -> bool {
-    let essence = |door: &AdminStatus| {
+    let essence = |answer: &AdminStatus| {
         (
-            door.node.id,
-            door.cluster_id.clone(),
-            door.empty,
-            door.role,
-            door.term,
-            door.leader,
-            door.membership.clone(),
-            door.ready,
-            door.storage_short,
-            door.quorum_ack.is_some_and(|age| age < Duration::from_secs(1)),
+            answer.node.id,
+            answer.cluster_id.clone(),
+            answer.empty,
+            answer.role,
+            answer.term,
+            answer.leader,
+            answer.membership.clone(),
+            answer.ready,
+            answer.storage_short,
+            // Only whether it is recent, because the age is another one in every message.
+            answer.quorum_ack.is_some_and(|age| age < Duration::from_secs(1)),
         )
     };
     essence(one) != essence(two)
@@ -108,8 +109,8 @@ mod tests {
     #[test]
     fn the_age_of_the_message_counts() {
         let status = proto::StatusResponse { millis_since_quorum_ack: Some(20), ..Default::default() };
-        let door = from_proto(&status, Duration::from_millis(30));
-        assert_eq!(door.quorum_ack, Some(Duration::from_millis(50)));
+        let answer = from_proto(&status, Duration::from_millis(30));
+        assert_eq!(answer.quorum_ack, Some(Duration::from_millis(50)));
     }
 
     #[test]

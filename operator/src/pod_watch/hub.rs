@@ -59,7 +59,7 @@ pub struct PodAnswer {
 impl PodAnswer {
     /// Returns the status that the pod sent, with its age added, or `None` if it is too old.
     #[must_use]
-    pub fn door(&self) -> Option<AdminStatus> {
+    pub fn fresh_status(&self) -> Option<AdminStatus> {
         let age = self.at.elapsed();
         (age <= SILENCE).then(|| from_proto(&self.status, age))
     }
@@ -110,6 +110,7 @@ impl WatchHub {
     ) -> Result<(), DialError> {
         let mut watches = lock_ignoring_poison(&self.watches);
         watches.retain(|uid, watch| {
+            // A connection keeps the certificate that it was opened with, so a renewed one needs a new connection.
             let fits = |target: &WatchTarget| {
                 target.uid == *uid && target.address == watch.address && watch.identity == *identity
             };
@@ -128,6 +129,7 @@ impl WatchHub {
                 Err(error) => outcome = Err(error),
             }
         }
+        // Always the second of the two locks, while the first is held: in no other order are both taken.
         lock_ignoring_poison(&self.answers).retain(|uid, _| watches.contains_key(uid));
         outcome
     }
@@ -147,6 +149,7 @@ impl WatchHub {
 
     /// Stops watching the pods of a cluster.
     pub fn forget(&self, cluster: &ObjectRef<ChatCluster>) {
+        // Their answers are left to the next `watch`, which keeps only those of watched pods.
         lock_ignoring_poison(&self.watches).retain(|_, watch| watch.cluster != *cluster);
         self.silence.forget(&cluster.to_string());
     }
@@ -158,8 +161,8 @@ impl WatchHub {
 
     /// Returns the last status of a pod, unless it is too old.
     #[must_use]
-    pub fn door(&self, pod_uid: &str) -> Option<AdminStatus> {
-        lock_ignoring_poison(&self.answers).get(pod_uid).and_then(PodAnswer::door)
+    pub fn answer(&self, pod_uid: &str) -> Option<AdminStatus> {
+        lock_ignoring_poison(&self.answers).get(pod_uid).and_then(PodAnswer::fresh_status)
     }
 
     /// Returns a channel to the admin API of a watched pod, for calls.

@@ -178,7 +178,7 @@ fn ready_condition(
 
 fn members_lacking(observed: &ObservedState, leader: Leader<'_>) -> Option<ConditionDraft> {
     let healthy = quorum::healthy_voters(observed, leader);
-    let is_whole = |slot: &&MemberSlot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
+    let is_whole = |slot: &&MemberSlot| slot.answer.as_ref().is_some_and(|answer| healthy.contains(&answer.node.id));
     let lacking: Vec<String> = observed.slots.iter().filter(|slot| !is_whole(slot)).map(MemberSlot::explain).collect();
     (!lacking.is_empty()).then(|| draft_condition(false, ConditionReason::MembersNotReady, lacking.join("; ")))
 }
@@ -186,7 +186,7 @@ fn members_lacking(observed: &ObservedState, leader: Leader<'_>) -> Option<Condi
 /// Returns a finding if the voters are not those that the spec asks for. All pods may be healthy and the cluster still
 /// tolerate fewer failures, because voters that have no pod count in every majority.
 fn votes_lacking(cluster: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> Option<ConditionDraft> {
-    let membership = &leader.door.membership;
+    let membership = &leader.answer.membership;
     let wanted = usize::try_from(cluster.spec.replicas).unwrap_or_default();
     let voters = membership.voters().len();
     if membership.is_joint() {
@@ -266,6 +266,7 @@ fn stalled_condition(
     if let Some(message) = refusal_message(&lasting) {
         return draft_condition(true, ConditionReason::ObjectRefused, message);
     }
+    // Not if it is unknown: an operator that sees nothing cannot say that nothing progresses.
     if ready.truth == ConditionStatus::False
         && !cluster.spec.paused
         && let Some(since) = stalled_since(cluster, observed, operation)
@@ -290,6 +291,7 @@ fn stalled_since(
         return operation::overdue_since(cluster, observed, operation);
     }
     let ready = observed.previous.conditions.iter().find(|old| old.type_ == condition::READY)?;
+    // A new generation of the spec has the whole deadline for itself.
     let same = ready.status == "False" && ready.observed_generation == Some(cluster.generation);
     let since = ready.last_transition_time.0;
     (same && operation::is_overdue(cluster, observed, since)).then_some(since)
@@ -320,7 +322,7 @@ fn storage_healthy(observed: &ObservedState, leader: Option<Leader<'_>>) -> Cond
         let why = why.map(|trouble| format!(": its claim {trouble}")).unwrap_or_default();
         return draft_condition(false, ConditionReason::VolumeMissing, format!("{} has no volume yet{why}", slot.name));
     }
-    let short = |slot: &&MemberSlot| slot.door.as_ref().is_some_and(|door| door.storage_short);
+    let short = |slot: &&MemberSlot| slot.answer.as_ref().is_some_and(|answer| answer.storage_short);
     let short: Vec<&str> = observed.slots.iter().filter(short).map(|slot| slot.name.as_str()).collect();
     if !short.is_empty() {
         let message = format!(
@@ -342,10 +344,10 @@ fn storage_healthy(observed: &ObservedState, leader: Option<Leader<'_>>) -> Cond
 
 /// Returns a node that takes more than one voter with it when it fails, and the pods on it.
 fn shared_node<'a>(observed: &'a ObservedState, leader: Option<Leader<'_>>) -> Option<(&'a str, Vec<&'a str>)> {
-    let voters = leader.map(|leader| leader.door.membership.voters()).unwrap_or_default();
+    let voters = leader.map(|leader| leader.answer.membership.voters()).unwrap_or_default();
     let mut nodes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for slot in &observed.slots {
-        let is_voter = slot.door.as_ref().is_some_and(|door| voters.contains(&door.node.id));
+        let is_voter = slot.answer.as_ref().is_some_and(|answer| voters.contains(&answer.node.id));
         if let Some(node) = slot.pod.as_ref().and_then(|pod| pod.node.as_deref()).filter(|_| is_voter) {
             nodes.entry(node).or_default().push(&slot.name);
         }
@@ -359,6 +361,7 @@ fn stamp_condition(generation: i64, observed: &ObservedState, kind: &str, findin
         ConditionStatus::False => "False",
         ConditionStatus::Unknown => "Unknown",
     };
+    // By the API conventions, lastTransitionTime changes with the status and not with reason or message.
     let old = observed.previous.conditions.iter().find(|old| old.type_ == kind && old.status == status);
     Condition {
         type_: kind.to_owned(),

@@ -38,7 +38,9 @@ impl MemberRole {
 
 /// Returns one entry for each node of the membership, and one for each pod that answers without being a member.
 pub(super) fn member_statuses(observed: &ObservedState, leader: Option<Leader<'_>>) -> Vec<MemberStatus> {
-    let membership = leader.map(|leader| &leader.door.membership).or_else(|| newest_membership(observed));
+    let membership = leader.map(|leader| &leader.answer.membership).or_else(|| newest_membership(observed));
+    // Sorted, because another order would be another status, which would be written. The id is part of the key, because
+    // a lost node and its successor have the same name.
     let mut members: BTreeMap<(String, NodeId), MemberStatus> = BTreeMap::new();
     if let Some(membership) = membership {
         for id in membership.voters().into_iter().chain(membership.learners.iter().copied()) {
@@ -49,8 +51,8 @@ pub(super) fn member_statuses(observed: &ObservedState, leader: Option<Leader<'_
             members.insert((name.clone(), id), member_status(id, name, slot, voter, leader));
         }
     }
-    for (slot, door) in observed.doors() {
-        let id = door.node.id;
+    for (slot, answer) in observed.answers() {
+        let id = answer.node.id;
         members.entry((slot.name.clone(), id)).or_insert_with(|| MemberStatus {
             role: MemberRole::Joining.as_str().to_owned(),
             ..member_status(id, slot.name.clone(), Some(slot), false, leader)
@@ -62,8 +64,8 @@ pub(super) fn member_statuses(observed: &ObservedState, leader: Option<Leader<'_
 /// Returns the membership known to the pod with the highest term, which is better than nothing while there is no
 /// leader.
 fn newest_membership(observed: &ObservedState) -> Option<&RaftMembership> {
-    let known = observed.doors().filter(|(_, door)| !door.membership.voter_sets.is_empty());
-    known.max_by_key(|(_, door)| door.term).map(|(_, door)| &door.membership)
+    let known = observed.answers().filter(|(_, answer)| !answer.membership.voter_sets.is_empty());
+    known.max_by_key(|(_, answer)| answer.term).map(|(_, answer)| &answer.membership)
 }
 
 fn member_status(
@@ -73,26 +75,26 @@ fn member_status(
     voter: bool,
     leader: Option<Leader<'_>>,
 ) -> MemberStatus {
-    let door = slot.and_then(|slot| slot.door.as_ref());
+    let answer = slot.and_then(|slot| slot.answer.as_ref());
     let seen = slot.and_then(|slot| slot.pod.as_ref());
     MemberStatus {
         node_id: id.to_string(),
         pod,
         pod_uid: seen.map(|pod| pod.uid.clone()),
-        role: member_role(id, door, voter, leader).as_str().to_owned(),
+        role: member_role(id, answer, voter, leader).as_str().to_owned(),
         voter,
         ready: seen.is_some_and(|pod| pod.ready && !pod.deleting),
-        version: door.map(|door| door.version.clone()),
+        version: answer.map(|answer| answer.version.clone()),
         volume: slot.and_then(|slot| slot.claim.as_ref()?.volume.clone()),
     }
 }
 
-fn member_role(id: NodeId, door: Option<&AdminStatus>, voter: bool, leader: Option<Leader<'_>>) -> MemberRole {
-    match door {
+fn member_role(id: NodeId, answer: Option<&AdminStatus>, voter: bool, leader: Option<Leader<'_>>) -> MemberRole {
+    match answer {
         None => MemberRole::Unreachable,
-        _ if leader.is_some_and(|leader| leader.door.node.id == id) => MemberRole::Leader,
+        _ if leader.is_some_and(|leader| leader.answer.node.id == id) => MemberRole::Leader,
         Some(_) if !voter => MemberRole::Learner,
-        Some(door) if door.role == RaftRole::Candidate => MemberRole::Candidate,
+        Some(answer) if answer.role == RaftRole::Candidate => MemberRole::Candidate,
         Some(_) => MemberRole::Follower,
     }
 }

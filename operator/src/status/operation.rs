@@ -72,9 +72,9 @@ fn done_pods(observed: &ObservedState, leader: Option<Leader<'_>>) -> i32 {
     let is_done = |slot: &&MemberSlot| {
         let current = slot.pod.as_ref().is_some_and(|pod| revision.is_none_or(|newest| pod.revision == newest));
         let does = slot
-            .door
+            .answer
             .as_ref()
-            .is_some_and(|door| healthy.as_ref().is_none_or(|healthy| healthy.contains(&door.node.id)));
+            .is_some_and(|answer| healthy.as_ref().is_none_or(|healthy| healthy.contains(&answer.node.id)));
         current && does
     };
     count_to_i32(observed.slots.iter().filter(is_done).count())
@@ -85,8 +85,8 @@ fn done_pods(observed: &ObservedState, leader: Option<Leader<'_>>) -> i32 {
 fn is_catching_up(operation: &Operation, observed: &ObservedState, leader: Option<Leader<'_>>) -> bool {
     const HEARD: Duration = Duration::from_secs(5);
     let slot = observed.slots.iter().find(|slot| Some(&slot.name) == operation.member.as_ref());
-    let id = slot.and_then(|slot| slot.door.as_ref()).map(|door| door.node.id);
-    let progress = leader.zip(id).and_then(|(leader, id)| leader.door.progress.get(&id));
+    let id = slot.and_then(|slot| slot.answer.as_ref()).map(|answer| answer.node.id);
+    let progress = leader.zip(id).and_then(|(leader, id)| leader.answer.progress.get(&id));
     operation.step == OperationStep::CatchUp
         && progress.is_some_and(|progress| progress.matched > 0 && progress.contact.is_some_and(|age| age < HEARD))
 }

@@ -45,6 +45,7 @@ pub async fn patch_status(
     let params = PatchParams::apply(MANAGER).force();
     match api.patch_status(&name, &params, &Patch::Apply(body)).await {
         Ok(_) => Ok(true),
+        // The object is deleted, or another one by now, which has its own reconcile.
         Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => Ok(false),
         Err(source) => Err(PatchError { name, source }),
     }

@@ -41,7 +41,8 @@ fn unheard_leader(observed: &ObservedState) -> Option<String> {
     const CHECK: &str =
         "check that no NetworkPolicy blocks the operator from port 7401, and look for the cause in the operator's log";
     let ready: Vec<&str> = observed.slots.iter().filter(|slot| is_ready(slot)).map(|slot| slot.name.as_str()).collect();
-    if observed.doors().next().is_none() {
+    if observed.answers().next().is_none() {
+        // Fewer ready pods than a majority cannot have a leader that only the operator does not hear.
         let enough = ready.len() >= quorum::majority(observed.slots.len());
         return (enough && !ready.is_empty()).then(|| {
             format!(
@@ -50,9 +51,9 @@ fn unheard_leader(observed: &ObservedState) -> Option<String> {
             )
         });
     }
-    let followed = observed.doors().filter(|(_, door)| door.leader != 0).find_map(|(slot, door)| {
-        let leader = door.membership.name(door.leader)?;
-        let silent = observed.slots.iter().find(|slot| slot.name == leader && slot.door.is_none())?;
+    let followed = observed.answers().filter(|(_, answer)| answer.leader != 0).find_map(|(slot, answer)| {
+        let leader = answer.membership.name(answer.leader)?;
+        let silent = observed.slots.iter().find(|slot| slot.name == leader && slot.answer.is_none())?;
         is_ready(silent).then_some((slot, silent))
     });
     followed.map(|(follower, leader)| {

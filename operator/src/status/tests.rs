@@ -39,7 +39,7 @@ fn healthy() -> ObservedState {
                 capacity: Some(1 << 30),
                 ..ClaimView::default()
             }),
-            door: Some(AdminStatus {
+            answer: Some(AdminStatus {
                 node: RaftNode { id, name: name.into(), ..RaftNode::default() },
                 cluster_id: Some("c".into()),
                 version: "0.1.0".into(),
@@ -131,9 +131,9 @@ fn times_have_no_fraction_because_the_api_server_keeps_none() {
 #[test]
 fn a_cut_off_leader_is_not_believed() {
     let mut observed = healthy();
-    let mut cut_off = observed.slots[0].door.clone().expect("a door");
+    let mut cut_off = observed.slots[0].answer.clone().expect("an answer");
     cut_off.quorum_ack = Some(Duration::from_secs(60));
-    observed.slots[0].door = Some(cut_off);
+    observed.slots[0].answer = Some(cut_off);
     let status = told(&observed, &PlanOutcome::default());
     assert_eq!(status.leader, None);
     assert_eq!(holds(&status, condition::AVAILABLE), (false, "NoLeader".into()));
@@ -142,21 +142,21 @@ fn a_cut_off_leader_is_not_believed() {
 #[test]
 fn of_two_leaders_the_one_with_the_higher_term_counts() {
     let mut observed = healthy();
-    let mut newer = observed.slots[1].door.clone().expect("a door");
+    let mut newer = observed.slots[1].answer.clone().expect("an answer");
     newer.role = RaftRole::Leader;
     newer.leader = 12;
     newer.term = 5;
     newer.quorum_ack = Some(Duration::ZERO);
-    observed.slots[1].door = Some(newer);
+    observed.slots[1].answer = Some(newer);
     assert_eq!(told(&observed, &PlanOutcome::default()).leader.expect("a leader").name, "team-1");
 }
 
 #[test]
 fn a_volume_that_is_nearly_full_is_told_and_the_cluster_is_available_but_not_ready() {
     let mut observed = healthy();
-    let mut short = observed.slots[1].door.clone().expect("a door");
+    let mut short = observed.slots[1].answer.clone().expect("an answer");
     short.storage_short = true;
-    observed.slots[1].door = Some(short);
+    observed.slots[1].answer = Some(short);
     let status = told(&observed, &PlanOutcome::default());
     assert_eq!(holds(&status, condition::STORAGE_HEALTHY), (false, "VolumesNearlyFull".into()));
     assert_eq!(holds(&status, condition::READY), (false, "VolumesNearlyFull".into()));
@@ -166,7 +166,7 @@ fn a_volume_that_is_nearly_full_is_told_and_the_cluster_is_available_but_not_rea
 #[test]
 fn a_lost_pod_is_unreachable_and_the_others_serve() {
     let mut observed = healthy();
-    observed.slots[2].door = None;
+    observed.slots[2].answer = None;
     observed.slots[2].pod = None;
     let status = told(&observed, &PlanOutcome::default());
     assert!(holds(&status, condition::AVAILABLE).0);
@@ -230,7 +230,7 @@ fn later(observed: &ObservedState, seconds: u64) -> ObservedState {
 fn deaf(unheard: Duration) -> ObservedState {
     let mut observed = healthy();
     observed.previous = told(&observed, &PlanOutcome::default());
-    observed.slots.iter_mut().for_each(|slot| slot.door = None);
+    observed.slots.iter_mut().for_each(|slot| slot.answer = None);
     observed.sight.leader_unheard = unheard;
     observed
 }
@@ -283,8 +283,8 @@ fn nothing_is_ready_before_anything_was_applied() {
 fn more_voters_than_wanted_are_not_ready() {
     let mut observed = healthy();
     for slot in &mut observed.slots {
-        let door = slot.door.as_mut().expect("a door");
-        door.membership.voter_sets = vec![[11, 12, 13, 14, 15].into()];
+        let answer = slot.answer.as_mut().expect("an answer");
+        answer.membership.voter_sets = vec![[11, 12, 13, 14, 15].into()];
     }
     let status = told(&observed, &PlanOutcome::default());
     assert_eq!(holds(&status, condition::READY), (false, "VotersDiffer".into()));
@@ -311,7 +311,7 @@ fn an_operator_that_hears_nobody_says_so_and_not_that_writes_wait() {
 fn a_leader_that_only_the_operator_does_not_hear_is_not_taken_for_lost() {
     let mut observed = deaf(Duration::from_secs(11));
     let heard = healthy();
-    observed.slots[1].door = heard.slots[1].door.clone();
+    observed.slots[1].answer = heard.slots[1].answer.clone();
     let status = told(&observed, &PlanOutcome::default());
     let (truth, _, message) = condition_of(&status, condition::AVAILABLE);
     assert_eq!(truth, "Unknown");
@@ -344,7 +344,7 @@ fn reconciling_is_never_done_beside_a_cluster_that_is_not_ready() {
         [ApplyState::done(), ApplyState::Pending, ApplyState::of(&[refusal(true)]), ApplyState::of(&[refusal(false)])];
     let mut scenes = vec![healthy(), deaf(Duration::ZERO), deaf(Duration::from_secs(30)), fixture::nothing_seen()];
     let mut lost = healthy();
-    lost.slots[2].door = None;
+    lost.slots[2].answer = None;
     lost.slots[2].pod = None;
     scenes.push(lost);
     let mut unbound = healthy();
@@ -408,7 +408,7 @@ fn what_comes_no_nearer_to_its_end_is_stalled_with_the_reason() {
     let mut observed = healthy();
     let pod = observed.slots[2].pod.as_mut().expect("a pod");
     pod.trouble = Some("does not start (ImagePullBackOff for image x)".into());
-    observed.slots[2].door = None;
+    observed.slots[2].answer = None;
     observed.previous = told(&observed, &rolling(OperationKind::Rollout, "team-2"));
     assert!(!holds(&observed.previous, condition::STALLED).0);
     observed.previous = told(&later(&observed, 599), &rolling(OperationKind::Recover, "team-2"));
@@ -419,7 +419,7 @@ fn what_comes_no_nearer_to_its_end_is_stalled_with_the_reason() {
     assert!(message.contains("ImagePullBackOff") && message.contains("10m"), "{message}");
     // One more pod is as it should be, which is progress.
     let mut mended = later(&observed, 700);
-    mended.slots[2].door = healthy().slots[2].door.clone();
+    mended.slots[2].answer = healthy().slots[2].answer.clone();
     assert!(!holds(&told(&mended, &rolling(OperationKind::Rollout, "team-1")), condition::STALLED).0);
 }
 
@@ -436,7 +436,7 @@ fn another_spec_begins_anew() {
 #[test]
 fn the_reason_why_a_pod_does_not_come_is_told_with_what_waits_for_it() {
     let mut observed = healthy();
-    observed.slots[2].door = None;
+    observed.slots[2].answer = None;
     observed.slots[2].pod = None;
     observed.slots[2].notice = Some("FailedCreate: exceeded quota: pods=3".into());
     let status = told(&observed, &rolling(OperationKind::Rollout, "team-2"));

@@ -60,7 +60,7 @@ class Stage:
         return self.pod.ctl("cluster", "status", *at, seconds=30)
 
     def grpc_serves(self):
-        """Whether a new connection to the gRPC door is served: a login that names nobody is refused, and not lost."""
+        """Whether a new connection to the gRPC API is served: a login that names nobody is refused, and not lost."""
         _, said = self.pod.ctl("login", "nobody", "--servers", f"127.0.0.1:{self.pod.grpc}")
         return "name and password" in said or "name or password" in said
 
@@ -87,13 +87,13 @@ class Stage:
 
     def becomes_normal(self):
         """Waits until nothing is held any more, and the user is served without a failure."""
-        held = ["quorate_door_request_bytes", "quorate_door_answer_bytes"]
-        doors = [f'quorate_door_connections{{door="{door}"}}' for door in ("matrix", "grpc")]
+        held = ["quorate_api_request_bytes", "quorate_api_response_bytes"]
+        connections = [f'quorate_api_connections{{api="{api}"}}' for api in ("matrix", "grpc")]
         deadline = time.monotonic() + NORMAL_AGAIN
         while True:
-            figures = {name: self.pod.figure(name) for name in held + doors}
+            figures = {name: self.pod.figure(name) for name in held + connections}
             # The user's own request may be on its way.
-            if all(figures[name] < MIB for name in held) and all(figures[name] < 20 for name in doors):
+            if all(figures[name] < MIB for name in held) and all(figures[name] < 20 for name in connections):
                 break
             self.check(f"what was held is given back: {figures}", time.monotonic() < deadline)
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""A user who writes and reads through the Matrix door: over one connection, and now and then over a new one."""
+"""A user who writes and reads through the Matrix API: over one connection, and now and then over a new one."""
 
 import http.client
 import itertools

@@ -61,7 +61,7 @@ class Questions:
 
 
 class MatrixClient:
-    """Somebody who talks over the Matrix door for as long as the block lasts: /sync has panels, too."""
+    """Somebody who talks over the Matrix API for as long as the block lasts: /sync has panels, too."""
 
     def __init__(self, world):
         servers = [f"http://{name}.{world.name}-peers.{world.namespace}.svc.cluster.local:8008" for name in sorted(world.cluster.pods())]

@@ -126,8 +126,8 @@ class Cluster:
 
     def status(self, nodes=(0, 1, 2)):
         """What each of the nodes says, by node; without those that do not answer."""
-        doors = ",".join(self.net.hosts[n].peer for n in nodes)
-        command = ("--output", "json", "cluster", "status", "--admin", doors, "--tls-dir", self.dir / "tls")
+        addresses = ",".join(self.net.hosts[n].peer for n in nodes)
+        command = ("--output", "json", "cluster", "status", "--admin", addresses, "--tls-dir", self.dir / "tls")
         try:
             servers = json.loads(self.chatctl(*command))["servers"]
         except AssertionError:

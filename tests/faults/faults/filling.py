@@ -105,7 +105,7 @@ def alive(cluster):
 
 
 class Person:
-    """One session on the Matrix door of one host."""
+    """One session on the Matrix API of one host."""
 
     def __init__(self, host, name, register=True):
         self._base, self._token = f"http://{host.http}/_matrix/client/v3", None

@@ -33,10 +33,10 @@ fn service_panels() -> Vec<Panel> {
     vec![
         Panel::figure("Connections", DisplayUnit::Many, DocsPage::Architecture)
             .says("Client connections to the Matrix and gRPC APIs. If the pods are healthy, a sudden drop means that a network or an ingress failed.")
-            .query(PanelQuery::range("connections", "sum(quorate_door_connections{*})")),
+            .query(PanelQuery::range("connections", "sum(quorate_api_connections{*})")),
         Panel::figure("Requests", DisplayUnit::RequestsPerSecond, DocsPage::Architecture)
             .says("Requests to both APIs; a stream counts once, when it is opened.")
-            .query(PanelQuery::range("requests", format!("sum({})", rate_of("quorate_door_requests_total{*}")))),
+            .query(PanelQuery::range("requests", format!("sum({})", rate_of("quorate_api_requests_total{*}")))),
         Panel::figure("Failed", DisplayUnit::Share, DocsPage::ErrorBudgetBurn)
             .says("Share of requests that failed because of the server or whose callers gave up waiting (except for /sync).")
             .limits(PanelThresholds::at_most(0.001, 0.01))
@@ -44,7 +44,7 @@ fn service_panels() -> Vec<Panel> {
             .query(PanelQuery::range("failed", failed_requests("cluster"))),
         Panel::figure("Events streamed", DisplayUnit::PerSecond, DocsPage::Performance)
             .says("Events per second received or sent over streams.")
-            .query(PanelQuery::range("events", format!("sum({})", rate_of("quorate_door_events_total{*}")))),
+            .query(PanelQuery::range("events", format!("sum({})", rate_of("quorate_api_events_total{*}")))),
         Panel::figure("Delivery, p99", DisplayUnit::Seconds, DocsPage::SlowWrites)
             .says("From an entry being applied on a pod to its events being handed to a reader's stream or /sync.")
             .limits(PanelThresholds::at_most(0.1, 0.5))
@@ -58,7 +58,7 @@ fn service_panels() -> Vec<Panel> {
 }
 
 fn request_panels() -> Vec<Panel> {
-    let requests = |door: &str| rate_by("endpoint", &format!(r#"quorate_door_requests_total{{*, door="{door}"}}"#));
+    let requests = |api: &str| rate_by("endpoint", &format!(r#"quorate_api_requests_total{{*, api="{api}"}}"#));
     vec![
         Panel::stack("gRPC requests", DisplayUnit::RequestsPerSecond, DocsPage::Architecture)
             .says("gRPC requests, by endpoint of quorate.chat.v1.")
@@ -71,14 +71,14 @@ fn request_panels() -> Vec<Panel> {
             .says("Refused requests, by API and code. `limit_exceeded` protects other users; `unavailable`, `overloaded` and `internal` are the server's fault.")
             // No refusal at all is the best answer there is.
             .query(PanelQuery::range(
-                "{{door}} {{code}}",
-                or_none("code", &rate_by("door, code", r#"quorate_door_requests_total{*, code!="ok"}"#)),
+                "{{api}} {{code}}",
+                or_none("code", &rate_by("api, code", r#"quorate_api_requests_total{*, code!="ok"}"#)),
             )),
         Panel::lines("Request latency, p99", DisplayUnit::Seconds, DocsPage::SlowWrites)
             .says("Request latency by API, without /sync, which waits on purpose.")
             .wide(12)
             .limits(PanelThresholds::at_most(0.1, 0.5))
-            .query(PanelQuery::range("{{door}}", quantile_by("0.99", "door", &format!("quorate_door_request_seconds{ANSWERED_AT_ONCE}")))),
+            .query(PanelQuery::range("{{api}}", quantile_by("0.99", "api", &format!("quorate_api_request_seconds{ANSWERED_AT_ONCE}")))),
         Panel::lines("Linearizable reads", DisplayUnit::Seconds, DocsPage::SlowWrites)
             .says("Time to fetch a read index from the leader: what a linearizable read costs on top of a local one.")
             .wide(12)
@@ -88,17 +88,17 @@ fn request_panels() -> Vec<Panel> {
 }
 
 fn endpoint_table() -> Panel {
-    let by = "door, endpoint";
-    let at = |q| format!("{} >= 0", quantile_by(q, by, &format!("quorate_door_request_seconds{ANSWERED_AT_ONCE}")));
+    let by = "api, endpoint";
+    let at = |q| format!("{} >= 0", quantile_by(q, by, &format!("quorate_api_request_seconds{ANSWERED_AT_ONCE}")));
     let columns = vec![
-        TableColumn::label("API", "door"),
+        TableColumn::label("API", "api"),
         TableColumn::label("Endpoint", "endpoint"),
-        TableColumn::value("Requests", DisplayUnit::RequestsPerSecond, rate_by(by, "quorate_door_requests_total{*}")),
+        TableColumn::value("Requests", DisplayUnit::RequestsPerSecond, rate_by(by, "quorate_api_requests_total{*}")),
         TableColumn::value("Failed", DisplayUnit::Share, failed_requests(by))
             .limits(PanelThresholds::at_most(0.001, 0.01)),
         TableColumn::value("p50", DisplayUnit::Seconds, at("0.5")),
         TableColumn::value("p99", DisplayUnit::Seconds, at("0.99")).limits(PanelThresholds::at_most(0.1, 0.5)),
-        TableColumn::value("Open streams", DisplayUnit::Count, "sum by (door, endpoint) (quorate_door_streams{*})"),
+        TableColumn::value("Open streams", DisplayUnit::Count, "sum by (api, endpoint) (quorate_api_streams{*})"),
     ];
     Panel::table("Endpoints", DocsPage::Architecture, columns)
         .says("One row per endpoint that was called, as of the end of the time range. The latency of a stream is the time to open it.")
@@ -114,10 +114,10 @@ fn delivery_panels() -> Vec<Panel> {
             .query(PanelQuery::range("{{pod}}", quantile_by("0.99", "pod", "quorate_delivery_seconds{*}"))),
         Panel::lines("Events streamed", DisplayUnit::PerSecond, DocsPage::Performance)
             .says("Events by endpoint: received over Post, sent over Subscribe and Join.")
-            .query(PanelQuery::range("{{endpoint}}", rate_by("endpoint", "quorate_door_events_total{*}"))),
+            .query(PanelQuery::range("{{endpoint}}", rate_by("endpoint", "quorate_api_events_total{*}"))),
         Panel::lines("Open streams", DisplayUnit::Count, DocsPage::Architecture)
             .says("Open streams and long polls, by endpoint.")
-            .query(PanelQuery::range("{{endpoint}}", "sum by (endpoint) (quorate_door_streams{*})")),
+            .query(PanelQuery::range("{{endpoint}}", "sum by (endpoint) (quorate_api_streams{*})")),
         Panel::lines("Waiting readers", DisplayUnit::Count, DocsPage::Architecture)
             .says("Readers that wait for something new in their rooms, by pod.")
             .query(PanelQuery::range("{{pod}}", "sum by (pod) (quorate_feed_subscribers{*})")),

@@ -120,17 +120,17 @@ fn signal_panels() -> Vec<Panel> {
         Panel::lines("Traffic", DisplayUnit::PerSecond, DocsPage::Performance)
             .says("Requests to the Matrix and gRPC APIs, commands acknowledged, and events sent over streams, per second.")
             .wide(12)
-            .query(PanelQuery::range("requests", format!("sum({})", rate_of("quorate_door_requests_total{*}"))).colour(Colour::Middle))
+            .query(PanelQuery::range("requests", format!("sum({})", rate_of("quorate_api_requests_total{*}"))).colour(Colour::Middle))
             .query(
                 PanelQuery::range("writes acknowledged", format!("sum({})", rate_of(r#"quorate_proposals_total{*, outcome="applied"}"#)))
                     .colour(Colour::Plain),
             )
-            .query(PanelQuery::range("events streamed", format!("sum({})", rate_of("quorate_door_events_total{*}"))).colour(Colour::Tail)),
+            .query(PanelQuery::range("events streamed", format!("sum({})", rate_of("quorate_api_events_total{*}"))).colour(Colour::Tail)),
         Panel::stack("Errors", DisplayUnit::RequestsPerSecond, DocsPage::ErrorBudgetBurn)
             .says("Failed requests, by code. `unavailable`, `overloaded` and `internal` are the server's fault, and so usually is `cancelled` (except for /sync); the others are the callers' fault.")
             .wide(12)
             // No refusal at all is the best answer there is.
-            .query(PanelQuery::range("{{code}}", or_none("code", &rate_by("code", r#"quorate_door_requests_total{*, code!="ok"}"#)))),
+            .query(PanelQuery::range("{{code}}", or_none("code", &rate_by("code", r#"quorate_api_requests_total{*, code!="ok"}"#)))),
         Panel::lines("Saturation", DisplayUnit::Share, DocsPage::SlowWrites)
             .says("How close the fullest pod is to each of its limits. Memory is shown only if the container has a limit.")
             .wide(12)
@@ -167,7 +167,7 @@ fn member_table() -> Panel {
         TableColumn::value("Leader contact", DisplayUnit::Seconds, "max by (pod) (quorate_raft_leader_contact_age_seconds{*})")
             .states(CONTACT)
             .limits(PanelThresholds::at_most(0.5, 1.0)),
-        TableColumn::value("Connections", DisplayUnit::Count, "sum by (pod) (quorate_door_connections{*})"),
+        TableColumn::value("Connections", DisplayUnit::Count, "sum by (pod) (quorate_api_connections{*})"),
         TableColumn::value("CPU cores", DisplayUnit::Many, "sum by (pod) (rate(quorate_process_cpu_seconds_total{*}[$__rate_interval]))"),
         TableColumn::value("Memory", DisplayUnit::Bytes, "max by (pod) (quorate_process_resident_memory_bytes{*})"),
         TableColumn::value(
@@ -199,7 +199,7 @@ fn pod_panels() -> Vec<Panel> {
             ),
         Panel::lines("Connections", DisplayUnit::Count, DocsPage::Architecture)
             .says("Client connections to both APIs, by pod. After a pod fails, its clients reconnect to the others.")
-            .query(PanelQuery::range("{{pod}}", "sum by (pod) (quorate_door_connections{*})")),
+            .query(PanelQuery::range("{{pod}}", "sum by (pod) (quorate_api_connections{*})")),
     ]
 }
 

@@ -76,7 +76,7 @@ fn cluster_table() -> Panel {
         TableColumn::value("Serves", DisplayUnit::State, told_by_operator("quorate_operator_cluster_available")).states(YES),
         TableColumn::value("Ready", DisplayUnit::Count, told_by_operator("quorate_operator_cluster_ready")),
         TableColumn::value("Desired", DisplayUnit::Count, told_by_operator("quorate_operator_cluster_replicas")),
-        TableColumn::value("Admin APIs", DisplayUnit::Count, told_by_operator("quorate_operator_cluster_doors")),
+        TableColumn::value("Admin APIs", DisplayUnit::Count, told_by_operator("quorate_operator_cluster_pods_answering")),
         TableColumn::value("Replacement", DisplayUnit::Age, told_by_operator("quorate_operator_replacement_seconds"))
             .limits(PanelThresholds::at_most(600.0, 900.0)),
     ];

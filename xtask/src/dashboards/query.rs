@@ -81,13 +81,13 @@ pub(super) fn share_by(labels: &str, part: &str, whole: &str) -> String {
 /// Errors of callers are no failures. A caller that gave up does count, because most often it waited for a leader; only
 /// `/sync` is also cancelled by clients that merely look away.
 pub(super) fn failed_requests(labels: &str) -> String {
-    let requests = |matchers: &str| rate_of(&format!("quorate_door_requests_total{{*, {matchers}}}"));
+    let requests = |matchers: &str| rate_of(&format!("quorate_api_requests_total{{*, {matchers}}}"));
     let given_up = requests(r#"code="cancelled", endpoint!="sync""#);
     let faulty = requests(r#"code=~"unavailable|overloaded|internal""#);
     let ended = requests(r#"code!="cancelled""#);
     format!(
         "(sum by ({labels}) ({faulty} or {given_up}) or 0 * {}) / (sum by ({labels}) ({ended} or {given_up}) > 0)",
-        rate_by(labels, "quorate_door_requests_total{*}")
+        rate_by(labels, "quorate_api_requests_total{*}")
     )
 }
 

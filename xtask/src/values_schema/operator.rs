@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 /// Returns the schema of the chart's values.
 pub(super) fn chart_values(definition: &Value) -> anyhow::Result<Value> {
     let shared = |field: &str| shared_field(definition, field);
+    // Goes into a Deployment as it is: an API server that is newer than the definition may know further fields.
+    let passed_on = |field: &str| shared(field).map(open_objects);
     Ok(closed_object(json!({
         "global": {"type": "object"},
         "image": with_required("repository", closed_object(json!({
@@ -29,12 +31,12 @@ pub(super) fn chart_values(definition: &Value) -> anyhow::Result<Value> {
         })),
         "monitoring": monitoring_values(),
         "user": shared("podTemplate/user")?,
-        "resources": shared("podTemplate/resources")?,
+        "resources": passed_on("podTemplate/resources")?,
         "podAnnotations": shared("podTemplate/metadata/annotations")?,
         "podLabels": shared("podTemplate/metadata/labels")?,
         "nodeSelector": shared("podTemplate/nodeSelector")?,
-        "tolerations": shared("podTemplate/tolerations")?,
-        "affinity": shared("podTemplate/affinity")?,
+        "tolerations": passed_on("podTemplate/tolerations")?,
+        "affinity": passed_on("podTemplate/affinity")?,
         "priorityClassName": shared("podTemplate/priorityClassName")?,
     })))
 }
@@ -74,6 +76,19 @@ fn shared_field(definition: &Value, field: &str) -> anyhow::Result<Value> {
     Ok(schema)
 }
 
+/// Allows any further property in all objects of a schema.
+fn open_objects(mut schema: Value) -> Value {
+    match &mut schema {
+        Value::Object(keywords) => {
+            keywords.retain(|keyword, value| keyword != "additionalProperties" || *value != json!(false));
+            keywords.values_mut().for_each(|value| *value = open_objects(value.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = open_objects(item.take())),
+        _ => {}
+    }
+    schema
+}
+
 /// Returns the schema of an object that may have these properties and no others.
 fn closed_object(properties: Value) -> Value {
     json!({"type": "object", "additionalProperties": false, "properties": properties})
@@ -95,7 +110,9 @@ mod tests {
         let definition = serde_json::to_value(quorate_crd::chat_cluster_crd()).expect("a definition");
         let values = chart_values(&definition).expect("values");
         assert_eq!(values.pointer("/properties/user/enum"), Some(&json!(["Fixed", "Assigned"])));
-        assert_eq!(values.pointer("/properties/tolerations/items/additionalProperties"), Some(&json!(false)));
+        assert_eq!(values.pointer("/properties/tolerations/type"), Some(&json!("array")));
+        assert_eq!(values.pointer("/properties/tolerations/items/additionalProperties"), None);
+        assert_eq!(values.pointer("/properties/image/additionalProperties"), Some(&json!(false)));
         assert_eq!(values.pointer("/properties/tolerations/maxItems"), None);
     }
 

@@ -13,7 +13,7 @@ pub(super) struct FileWords {
     pub(super) code_lines: usize,
     /// Number of comments that are no documentation: blocks, not lines.
     pub(super) reasons: usize,
-    /// Number of bindings such as `let (a, b) = …`.
+    /// Number of bindings of a tuple pattern to a tuple literal: `let (a, b) = (…)`.
     pub(super) pair_bindings: usize,
 }
 
@@ -27,7 +27,8 @@ const NO_SUBJECTS: [&str; 44] = [
 pub(super) fn scan_source(source: &str) -> FileWords {
     let mut found = FileWords::default();
     let mut previous = SourceLine::Code;
-    for text in outside_tests(source) {
+    let lines: Vec<&str> = outside_tests(source).collect();
+    for (number, text) in lines.iter().copied().enumerate() {
         let line = SourceLine::of(text);
         match line {
             SourceLine::Doc(doc) => match (previous, found.docs.last_mut()) {
@@ -41,7 +42,7 @@ pub(super) fn scan_source(source: &str) -> FileWords {
             SourceLine::Comment | SourceLine::Empty => {}
             SourceLine::Code => {
                 found.code_lines += 1;
-                found.pair_bindings += usize::from(text.trim_start().starts_with("let ("));
+                found.pair_bindings += usize::from(binds_tuple_literal(lines.get(number..).unwrap_or_default()));
                 found.note_item(text);
             }
         }
@@ -58,6 +59,36 @@ fn outside_tests(source: &str) -> impl Iterator<Item = &str> {
         let begins_tests = line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.ends_with('{'));
         (!begins_tests).then_some(line)
     })
+}
+
+/// Returns `true` if the first line begins a binding such as `let (a, b) = (…)`. The value may begin, and end, on a
+/// later line; it is no tuple literal if it goes on after its parentheses, as in `let (a, b) = (0..9).partition(…)`.
+fn binds_tuple_literal(lines: &[&str]) -> bool {
+    if !lines.first().is_some_and(|line| line.trim_start().starts_with("let (")) {
+        return false;
+    }
+    let statement = lines.join("\n");
+    let value = after_parentheses(&statement)
+        .filter(|rest| !rest.starts_with(';'))
+        .and_then(|rest| rest.split_once('='))
+        .map(|(_, value)| value.trim_start());
+    let rest = value.filter(|value| value.starts_with('(')).and_then(after_parentheses).map(str::trim_start);
+    rest.is_some_and(|rest| rest.starts_with(';') || rest.starts_with("else"))
+}
+
+/// Returns what follows the first pair of parentheses. Parentheses in strings count as well.
+fn after_parentheses(text: &str) -> Option<&str> {
+    let mut depth = 0_usize;
+    let closes = |c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => return false,
+        }
+        depth == 0
+    };
+    let end = text.find(closes)?;
+    text.get(end..)?.strip_prefix(')')
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,13 +160,13 @@ mod tests {
     #[test]
     fn types_functions_docs_and_comments_of_a_file_are_found() {
         let found = scan_source(
-            "//! The file.\n//! Its second line.\n\n/// A door.\npub(crate) struct Door {\n    // Because.\n    // Still.\n    n: u8,\n}\n\
-             impl Door {\n    type Item = u8;\n    fn method(&self) {}\n}\npub const fn door_of() {\n    let (a, b) = (1, 2);\n}\n\
+            "//! The file.\n//! Its second line.\n\n/// A room.\npub(crate) struct Room {\n    // Because.\n    // Still.\n    n: u8,\n}\n\
+             impl Room {\n    type Item = u8;\n    fn method(&self) {}\n}\npub const fn room_of() {\n    let (a, b) = (1, 2);\n}\n\
              async fn go() {}\npublish!(x);\n#[cfg(test)]\nmod tests {\n    struct Fake;\n}\n",
         );
-        assert_eq!(found.types, [("Door".to_owned(), true)]);
-        assert_eq!(found.functions, [("door_of".to_owned(), true), ("go".to_owned(), false)]);
-        assert_eq!(found.docs, ["The file. Its second line.", "A door."]);
+        assert_eq!(found.types, [("Room".to_owned(), true)]);
+        assert_eq!(found.functions, [("room_of".to_owned(), true), ("go".to_owned(), false)]);
+        assert_eq!(found.docs, ["The file. Its second line.", "A room."]);
         assert_eq!((found.reasons, found.pair_bindings, found.code_lines), (1, 1, 12));
     }
 
@@ -146,8 +177,28 @@ mod tests {
     }
 
     #[test]
+    fn only_tuple_literals_count_as_pair_bindings() {
+        for (source, count) in [
+            ("let (a, b) = (1, (2, 3));", 1),
+            ("    let (mut a, (b, _)): (u8, (u8, u8)) = (1, two(&x));", 1),
+            ("let (a, b) = (\n    first(x),\n    second(y),\n);", 1),
+            ("let (a, b) =\n    (first(x), second(y));", 1),
+            ("let (Some(a), Some(b)) = (x, y) else { return };", 1),
+            ("let (a, b) = split(x);", 0),
+            ("let (a, b) = x.split_at(1);\nlet c = (1, 2);", 0),
+            ("let (a, b): (Vec<_>, Vec<_>) = (0..9).partition(|n| n % 2 == 0);", 0),
+            ("let (a, b) = &(1, 2);", 0),
+            ("let (a, b);\nlet c = (1, 2);", 0),
+            ("let a = (1, 2);", 0),
+            ("if let (Some(a), Some(b)) = (x, y) {}", 0),
+        ] {
+            assert_eq!(scan_source(source).pair_bindings, count, "{source}");
+        }
+    }
+
+    #[test]
     fn words_of_a_name_and_openings_of_a_sentence_are_told_apart() {
-        for (name, one) in [("Door", true), ("RoomNews", false), ("B10", true), ("LSM", true), ("Grpc", true)] {
+        for (name, one) in [("Room", true), ("RoomNews", false), ("B10", true), ("LSM", true), ("Grpc", true)] {
             assert_eq!(is_one_word_type(name), one, "{name}");
         }
         for (block, without) in [
@@ -155,7 +206,7 @@ mod tests {
             ("It is in front.", true),
             ("`None`: nothing.", false),
             ("Returns the rooms.", false),
-            ("The door.", false),
+            ("The room.", false),
             ("*Whether* it does.", true),
             ("", false),
         ] {

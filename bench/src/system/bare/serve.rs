@@ -32,8 +32,8 @@ type SubscriberSenders = Vec<mpsc::Sender<Result<Payload, Status>>>;
 /// Fails if the address is taken, or if the file cannot be created.
 pub(crate) async fn serve_bare(listen: SocketAddr, file: &Path, followers: Vec<SocketAddr>) -> anyhow::Result<()> {
     let file = File::create(file).with_context(|| format!("cannot create {}", file.display()))?;
-    let door = BareService { file: Arc::new(Mutex::new(file)), followers, subscribers: Arc::default() };
-    Server::builder().tcp_nodelay(true).add_service(BareServer::new(door)).serve(listen).await?;
+    let service = BareService { file: Arc::new(Mutex::new(file)), followers, subscribers: Arc::default() };
+    Server::builder().tcp_nodelay(true).add_service(BareServer::new(service)).serve(listen).await?;
     Ok(())
 }
 

@@ -39,9 +39,9 @@ impl QuorateCluster {
     /// Fails if one of them cannot do so.
     pub(crate) async fn purge_without(&self, away: usize, places: &BenchPaths) -> anyhow::Result<()> {
         let there = self.nodes.iter().enumerate().filter(|(node, _)| *node != away);
-        let doors: Vec<_> = there.map(|(_, node)| node.peer.to_string()).collect();
+        let addresses: Vec<_> = there.map(|(_, node)| node.peer.to_string()).collect();
         let mut command = Command::new(&places.chatctl);
-        command.args(["cluster", "snapshot", "--purge-log", "--admin", &doors.join(","), "--tls-dir"]);
+        command.args(["cluster", "snapshot", "--purge-log", "--admin", &addresses.join(","), "--tls-dir"]);
         command.arg(self.dir.path().join("tls"));
         let output = process::capture_output("taking snapshots", &mut command).await?;
         ensure!(

@@ -18,34 +18,34 @@ pub(super) const MESSAGE: &str = "m.room.message";
 pub(super) struct BenchUser {
     pub(super) token: MetadataValue<Ascii>,
     pub(super) bearer: String,
-    doors: Vec<ChatClient<Channel>>,
+    clients: Vec<ChatClient<Channel>>,
 }
 
 impl BenchUser {
     pub(super) async fn register(nodes: &[QuorateNode], at: usize, name: &str) -> anyhow::Result<Self> {
-        let mut doors = Vec::with_capacity(nodes.len());
+        let mut clients = Vec::with_capacity(nodes.len());
         for node in nodes {
-            doors.push(connect_grpc(node.grpc).await?);
+            clients.push(connect_grpc(node.grpc).await?);
         }
-        Self::with_doors(doors, at, name).await
+        Self::with_clients(clients, at, name).await
     }
 
     /// Registers another account, over the same connections.
     pub(super) async fn another(&self, at: usize, name: &str) -> anyhow::Result<Self> {
-        Self::with_doors(self.doors.clone(), at, name).await
+        Self::with_clients(self.clients.clone(), at, name).await
     }
 
-    async fn with_doors(doors: Vec<ChatClient<Channel>>, at: usize, name: &str) -> anyhow::Result<Self> {
+    async fn with_clients(clients: Vec<ChatClient<Channel>>, at: usize, name: &str) -> anyhow::Result<Self> {
         let request =
             RegisterRequest { username: name.into(), password: "a password".into(), ..RegisterRequest::default() };
-        let mut door = doors.get(at).cloned().context("no such node")?;
-        let session = door.register(request).await.with_context(|| format!("cannot register {name}"))?.into_inner();
+        let mut client = clients.get(at).cloned().context("no such node")?;
+        let session = client.register(request).await.with_context(|| format!("cannot register {name}"))?.into_inner();
         let bearer = format!("Bearer {}", session.access_token);
-        Ok(Self { token: bearer.parse().context("the token is not a valid header value")?, bearer, doors })
+        Ok(Self { token: bearer.parse().context("the token is not a valid header value")?, bearer, clients })
     }
 
-    pub(super) fn door(&self, node: usize) -> anyhow::Result<ChatClient<Channel>> {
-        self.doors.get(node).cloned().context("no such node")
+    pub(super) fn client(&self, node: usize) -> anyhow::Result<ChatClient<Channel>> {
+        self.clients.get(node).cloned().context("no such node")
     }
 
     pub(super) fn asks<T>(&self, message: T) -> Request<T> {
@@ -56,20 +56,20 @@ impl BenchUser {
 
     pub(super) async fn create_room(&self, node: usize, preset: Preset, name: &str) -> anyhow::Result<String> {
         let request = CreateRoomRequest { preset: preset.into(), name: name.into(), ..CreateRoomRequest::default() };
-        let room = self.door(node)?.create_room(self.asks(request)).await.context("cannot create a room")?;
+        let room = self.client(node)?.create_room(self.asks(request)).await.context("cannot create a room")?;
         Ok(room.into_inner().room_id)
     }
 
     pub(super) async fn join(&self, node: usize, room: &str) -> anyhow::Result<()> {
         let request = JoinRoomRequest { room: room.into(), ..JoinRoomRequest::default() };
-        self.door(node)?.join_room(self.asks(request)).await.context("cannot join the room")?;
+        self.client(node)?.join_room(self.asks(request)).await.context("cannot join the room")?;
         Ok(())
     }
 
     async fn servers(&self) -> anyhow::Result<ListServersResponse> {
         let mut failure = None;
-        for door in &self.doors {
-            match door.clone().list_servers(self.asks(ListServersRequest {})).await {
+        for client in &self.clients {
+            match client.clone().list_servers(self.asks(ListServersRequest {})).await {
                 Ok(servers) => return Ok(servers.into_inner()),
                 Err(status) => failure = Some(status),
             }

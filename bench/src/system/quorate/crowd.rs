@@ -98,8 +98,9 @@ impl PollCrowd {
         tokio::time::sleep(PAUSE).await;
         let number = crate::payload::next_number();
         self.board.begin(number, Instant::now());
-        let mut door = self.user.door(self.leader)?;
-        door.send(self.user.asks(message_request(&self.room, number)))
+        let mut client = self.user.client(self.leader)?;
+        client
+            .send(self.user.asks(message_request(&self.room, number)))
             .await
             .context("cannot send the message to the crowd")?;
         let reached = self.until(CrowdBoard::all_received).await;
@@ -147,12 +148,12 @@ impl OtherRoomWriter {
     async fn write(&self) -> anyhow::Result<()> {
         let user = BenchUser::register(&self.nodes, self.leader, "elsewhere").await?;
         let room = user.create_room(self.leader, Preset::Private, "elsewhere").await?;
-        let mut door = user.door(self.leader)?;
+        let mut client = user.client(self.leader)?;
         let every = Duration::from_secs_f64(1.0 / ELSEWHERE);
         let mut due = Instant::now();
         loop {
             tokio::time::sleep_until(due.into()).await;
-            door.send(user.asks(message_request(&room, crate::payload::next_number()))).await?;
+            client.send(user.asks(message_request(&room, crate::payload::next_number()))).await?;
             self.board.acknowledged(due);
             due += every;
         }

@@ -27,10 +27,10 @@ impl QuorateCluster {
 
     async fn subscriber(&self, n: usize) -> anyhow::Result<Box<dyn Any + Send>> {
         let node = self.nodes.get(n % NODES).context("no such node")?;
-        let mut door = connect_grpc(node.grpc).await?;
+        let mut client = connect_grpc(node.grpc).await?;
         let request = SubscribeRequest { room_id: self.room.clone(), cursor: String::new() };
-        let stream = door.subscribe(self.user.asks(request)).await.context("cannot subscribe")?.into_inner();
-        Ok(Box::new((door, stream)))
+        let stream = client.subscribe(self.user.asks(request)).await.context("cannot subscribe")?.into_inner();
+        Ok(Box::new((client, stream)))
     }
 
     /// Connects idle subscribers as [`QuorateCluster::idle`] does, by parked `/sync` requests of the Matrix API.

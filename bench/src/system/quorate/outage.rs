@@ -38,7 +38,7 @@ impl QuorateCluster {
                 limit: PAGE,
                 ..HistoryRequest::default()
             };
-            let page = self.user.door(node)?.history(self.user.asks(request)).await?.into_inner();
+            let page = self.user.client(node)?.history(self.user.asks(request)).await?.into_inner();
             let numbers: Vec<u64> =
                 page.events.iter().filter_map(|event| crate::payload::find_number(&event.content)).collect();
             // Writers' numbers rise, and each writer's posts stand in order: a page of only smaller ones is the end.
@@ -59,7 +59,7 @@ struct QuorateWriter {
 
 impl FailoverWriter for QuorateWriter {
     async fn write(&mut self, server: usize, number: u64) -> anyhow::Result<()> {
-        self.user.door(server)?.send(self.user.asks(message_request(&self.room, number))).await?;
+        self.user.client(server)?.send(self.user.asks(message_request(&self.room, number))).await?;
         Ok(())
     }
 }

@@ -25,26 +25,26 @@ impl QuorateCluster {
 
     async fn callers(&self, count: usize) -> anyhow::Result<Vec<UnaryCaller>> {
         let node = self.nodes.get(self.leader().await?).context("no such node")?;
-        let mut doors = Vec::new();
+        let mut clients = Vec::new();
         for _ in 0..count.min(CONNECTIONS) {
-            doors.push(connect_grpc(node.grpc).await?);
+            clients.push(connect_grpc(node.grpc).await?);
         }
-        let caller = |door: &ChatClient<Channel>| UnaryCaller {
+        let caller = |client: &ChatClient<Channel>| UnaryCaller {
             user: self.user.clone(),
             room: self.room.clone(),
-            door: door.clone(),
+            client: client.clone(),
         };
-        Ok(doors.iter().cycle().take(count).map(caller).collect())
+        Ok(clients.iter().cycle().take(count).map(caller).collect())
     }
 
     /// Posts over one stream, in frames as a program would fill them: with everything that may be sent at that moment.
     async fn stream(&self, in_flight: usize, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
         let node = self.nodes.get(self.leader().await?).context("no such node")?;
         let (frames, outgoing) = mpsc::channel(2);
-        let mut door = connect_grpc(node.grpc).await?;
+        let mut client = connect_grpc(node.grpc).await?;
         let mut flight = PostFlight { room: self.room.clone(), frames, sent: VecDeque::new() };
         flight.send(in_flight).await?;
-        let answers = door.post(self.user.asks(ReceiverStream::new(outgoing))).await?.into_inner();
+        let answers = client.post(self.user.asks(ReceiverStream::new(outgoing))).await?.into_inner();
         // Runs in a task: the main thread would be woken for each answer by another.
         tokio::spawn(flight.run(answers, clock)).await?
     }
@@ -99,12 +99,12 @@ impl PostFlight {
 struct UnaryCaller {
     user: BenchUser,
     room: String,
-    door: ChatClient<Channel>,
+    client: ChatClient<Channel>,
 }
 
 impl PostCaller for UnaryCaller {
     async fn post(&mut self, number: u64) -> anyhow::Result<()> {
-        self.door.send(self.user.asks(message_request(&self.room, number))).await?;
+        self.client.send(self.user.asks(message_request(&self.room, number))).await?;
         Ok(())
     }
 }

@@ -62,7 +62,7 @@ impl QuorateCluster {
         let (say, mut said) = mpsc::channel::<u64>(WAITING);
         let (frames, outgoing) = mpsc::channel(1);
         let node = self.nodes.first().context("no node")?;
-        let mut door = connect_grpc(node.grpc).await?;
+        let mut client = connect_grpc(node.grpc).await?;
         let (room, user, failed) = (room.to_owned(), self.user.clone(), board.clone());
         tasks.spawn(async move {
             let mut numbers = Vec::with_capacity(FRAME);
@@ -74,7 +74,7 @@ impl QuorateCluster {
             }
         });
         tasks.spawn(async move {
-            let answers = door.post(user.asks(ReceiverStream::new(outgoing))).await;
+            let answers = client.post(user.asks(ReceiverStream::new(outgoing))).await;
             let drained = async {
                 let mut answers = answers?.into_inner();
                 while let Some(frame) = answers.message().await? {

@@ -72,7 +72,8 @@ fn quorum_line(Quorum { voters, healthy, needed, held, millis_since_ack }: Quoru
 fn member_row(member: &MemberOverview) -> Vec<String> {
     let name = member.node.as_ref().map(|node| printable_line(&node.name)).unwrap_or_default();
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let (lag, contact) = (member.lag.map(|lag| lag.to_string()), member.millis_since_contact.map(format_age));
+    let lag = member.lag.map(|lag| lag.to_string());
+    let contact = member.millis_since_contact.map(format_age);
     let Some(status) = &member.status else {
         return vec![name, "unreachable".into(), "-".into(), or_none(lag), or_none(contact)];
     };

@@ -95,6 +95,7 @@ pub async fn run_init(command: InitArgs, context: &CommandContext) -> Result<(),
     for named in &command.nodes {
         found.push(identify_server(named, &files, deadline).await?);
     }
+    // After all servers have answered: nothing is initialized unless every one of them is fresh or of this cluster.
     let server_name = agreed_server_name(&command.nodes, &found, &id)?;
     let request = InitializeRequest {
         cluster_id: id.clone(),
@@ -118,12 +119,12 @@ async fn identify_server(
 ) -> Result<(AdminConnection, IdentityResponse), Error> {
     loop {
         let asked = async {
-            let door = AdminConnection::connect(&named.admin, files).await?;
-            let identity = door.call(|mut admin| async move { admin.identity(IdentityRequest {}).await }).await?;
-            Ok((door, identity))
+            let connection = AdminConnection::connect(&named.admin, files).await?;
+            let identity = connection.call(|mut admin| async move { admin.identity(IdentityRequest {}).await }).await?;
+            Ok((connection, identity))
         };
         match asked.await {
-            Ok((door, identity)) => return check_identity(named, door, identity),
+            Ok((connection, identity)) => return check_identity(named, connection, identity),
             Err(error) if !admin::may_pass(&error) || Instant::now() >= deadline => return Err(error),
             Err(_) => tokio::time::sleep(POLL).await,
         }
@@ -132,11 +133,11 @@ async fn identify_server(
 
 fn check_identity(
     named: &NamedNode,
-    door: AdminConnection,
+    connection: AdminConnection,
     identity: IdentityResponse,
 ) -> Result<(AdminConnection, IdentityResponse), Error> {
     match &identity.node {
-        Some(Node { node_id, .. }) if *node_id != 0 => Ok((door, identity)),
+        Some(Node { node_id, .. }) if *node_id != 0 => Ok((connection, identity)),
         _ => Err(Error::Cluster(format!(
             "server {} does not report the address at which its peers reach it: check its version",
             named.name
@@ -204,10 +205,11 @@ async fn initialize_cluster(
 ) -> Result<(), Error> {
     // A server that already belongs to the cluster is preferred: any other would have to start a second cluster.
     let member = found.iter().find(|(_, identity)| !identity.cluster_id.is_empty());
-    let Some((door, _)) = member.or(found.first()) else { return Err(Error::NoServers) };
+    let Some((connection, _)) = member.or(found.first()) else { return Err(Error::NoServers) };
     loop {
         let request = request.clone();
-        let asked = door.call(|mut admin| async move { admin.initialize(request).await }).await.map_err(Error::from);
+        let asked =
+            connection.call(|mut admin| async move { admin.initialize(request).await }).await.map_err(Error::from);
         match asked {
             Ok(_) => return Ok(()),
             Err(error) if !admin::may_pass(&error) || Instant::now() >= deadline => return Err(error),

@@ -33,12 +33,13 @@ pub struct PurgeHistoryArgs {
 /// Returns an error if there is no such room, or no leader.
 pub async fn run_purge_history(command: PurgeHistoryArgs, context: &CommandContext) -> Result<(), Error> {
     let age = whole_millis(command.older_than);
+    // Once for all parts, so that they end at the same moment; 0 is not a valid time for the server.
     let before_ms = now_ms().saturating_sub(age).max(1);
-    let (door, _) = command.target.any().await?;
+    let (connection, _) = command.target.any().await?;
     let mut events = 0_u64;
     loop {
         let request = PurgeHistoryRequest { room_id: command.room.clone(), before_ms };
-        let done = door.call(|mut admin| async move { admin.purge_history(request).await }).await?;
+        let done = connection.call(|mut admin| async move { admin.purge_history(request).await }).await?;
         events = events.saturating_add(done.events);
         if !done.more {
             break;

@@ -29,8 +29,8 @@ pub struct RepairTimeArgs {
 /// # Errors
 /// Returns an error if the clocks disagree, or if there is no leader.
 pub async fn run_repair_time(command: RepairTimeArgs, context: &CommandContext) -> Result<(), Error> {
-    let (door, _) = command.target.any().await?;
-    let done = door.call(|mut admin| async move { admin.repair_time(RepairTimeRequest {}).await }).await?;
+    let (connection, _) = command.target.any().await?;
+    let done = connection.call(|mut admin| async move { admin.repair_time(RepairTimeRequest {}).await }).await?;
     let document = json!({ "before_ms": done.before_ms, "after_ms": done.after_ms });
     context.out.emit(&document, || {
         let after = format_utc(done.after_ms);

@@ -27,9 +27,9 @@ pub struct SnapshotArgs {
 pub async fn run_snapshot(command: SnapshotArgs, context: &CommandContext) -> Result<(), Error> {
     let files = command.target.files()?;
     for address in &command.target.admin {
-        let door = AdminConnection::connect(address, &files).await?;
+        let connection = AdminConnection::connect(address, &files).await?;
         let request = TakeSnapshotRequest { purge_log: command.purge_log };
-        let taken = door.call(|mut admin| async move { admin.take_snapshot(request).await }).await?;
+        let taken = connection.call(|mut admin| async move { admin.take_snapshot(request).await }).await?;
         let document = json!({
             "admin": address,
             "snapshot_id": taken.snapshot_id,

@@ -30,12 +30,12 @@ pub struct TransferLeaderArgs {
 /// # Errors
 /// Returns an error if there is no leader or no such node, or if the time is up.
 pub async fn run_transfer_leader(command: TransferLeaderArgs, context: &CommandContext) -> Result<(), Error> {
-    let (door, status) = command.target.leader().await?;
+    let (connection, status) = command.target.leader().await?;
     let request = TransferLeaderRequest {
         to_node_id: command.to.as_deref().map_or(Ok(0), |to| resolve_node_id(&status, to))?,
         timeout_ms: u32::try_from(command.wait.as_millis()).unwrap_or(u32::MAX),
     };
-    let done = door.call(|mut admin| async move { admin.transfer_leader(request).await }).await?;
+    let done = connection.call(|mut admin| async move { admin.transfer_leader(request).await }).await?;
     let name = view::name_of(status.membership.as_ref(), done.leader_node_id);
     let document =
         json!({ "leader_node_id": view::node_id(done.leader_node_id), "leader_name": name, "term": done.term });

@@ -39,15 +39,16 @@ pub(super) async fn watch_cluster(
     every: Duration,
     context: &CommandContext,
 ) -> Result<(), Error> {
-    let mut doors =
+    let mut servers =
         AdminServers { files: target.files()?, named: target.admin.clone(), learned: Vec::new(), open: None };
     let mut show = OverviewSink::new(context.out)?;
     let mut ticks = interval(every.max(SHORTEST));
+    // After a slow answer the next question comes an interval later, and not several at once.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watching = async {
         loop {
             ticks.tick().await;
-            let seen = doors.overview().await;
+            let seen = servers.overview().await;
             show.look(seen.as_ref(), time::now_ms())?;
         }
     };
@@ -60,7 +61,8 @@ pub(super) async fn watch_cluster(
 /// Waits for one of the signals with which people and service managers usually end a program.
 async fn wait_for_signal() -> Result<(), Error> {
     let listen = |kind| signal(kind).map_err(Error::Output);
-    let (mut int, mut term) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let mut int = listen(SignalKind::interrupt())?;
+    let mut term = listen(SignalKind::terminate())?;
     let mut hangup = listen(SignalKind::hangup())?;
     tokio::select! {
         _ = int.recv() => {}
@@ -82,11 +84,12 @@ struct AdminServers {
 impl AdminServers {
     /// Asks the current server for the overview or, if it fails, the others until one answers.
     async fn overview(&mut self) -> Result<OverviewResponse, Error> {
-        let (mut last, mut failed) = (Error::NoServers, None);
-        if let Some(door) = self.open.take() {
-            match fetch_overview(&door).await {
-                Ok(overview) => return Ok(self.keep(door, overview)),
-                Err(error) => (last, failed) = (error, Some(door.address().to_owned())),
+        let mut last = Error::NoServers;
+        let mut failed = None;
+        if let Some(connection) = self.open.take() {
+            match fetch_overview(&connection).await {
+                Ok(overview) => return Ok(self.keep(connection, overview)),
+                Err(error) => (last, failed) = (error, Some(connection.address().to_owned())),
             }
         }
         let mut all: Vec<String> = self.named.iter().chain(&self.learned).cloned().collect();
@@ -94,20 +97,20 @@ impl AdminServers {
         all.sort_by_key(|address| Some(address) == failed.as_ref());
         for address in all {
             let answer = async {
-                let door = AdminConnection::connect(&address, &self.files).await?;
-                let overview = fetch_overview(&door).await?;
-                Ok((door, overview))
+                let connection = AdminConnection::connect(&address, &self.files).await?;
+                let overview = fetch_overview(&connection).await?;
+                Ok((connection, overview))
             };
             match answer.await {
-                Ok((door, overview)) => return Ok(self.keep(door, overview)),
+                Ok((connection, overview)) => return Ok(self.keep(connection, overview)),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn keep(&mut self, door: AdminConnection, overview: OverviewResponse) -> OverviewResponse {
-        self.open = Some(door);
+    fn keep(&mut self, connection: AdminConnection, overview: OverviewResponse) -> OverviewResponse {
+        self.open = Some(connection);
         let nodes = overview.members.iter().filter_map(|member| member.node.as_ref());
         let addresses = nodes.map(|node| node.peer_address.clone());
         self.learned = addresses.filter(|address| !address.is_empty() && !self.named.contains(address)).collect();
@@ -115,10 +118,10 @@ impl AdminServers {
     }
 }
 
-async fn fetch_overview(door: &AdminConnection) -> Result<OverviewResponse, Error> {
-    let call = door.call(|mut admin| async move { admin.overview(OverviewRequest::default()).await });
+async fn fetch_overview(connection: &AdminConnection) -> Result<OverviewResponse, Error> {
+    let call = connection.call(|mut admin| async move { admin.overview(OverviewRequest::default()).await });
     let answer = timeout(ANSWER, call).await;
-    Ok(answer.unwrap_or_else(|_| Err(CallFailure::timed_out(door.address(), ANSWER)))?)
+    Ok(answer.unwrap_or_else(|_| Err(CallFailure::timed_out(connection.address(), ANSWER)))?)
 }
 
 /// Destination of the overview.

@@ -15,7 +15,7 @@ pub(super) const MAX_TRANSACTION_ID_BYTES: usize = 255;
 /// Prefix of the transaction ids that pods generate for commands whose clients gave none. Pods repeat such a command
 /// for seconds, so its outcome is removed after a day, together with the next one of its kind; otherwise, each would
 /// stay as long as its device. The time follows the prefix, so that the oldest ids come first.
-pub const MADE_BY_DOOR: &str = "~~";
+pub const MADE_BY_POD: &str = "~~";
 
 /// Number of old outcomes removed for each one that is kept: more than one, so that they become fewer.
 const FORGOTTEN_AT_ONCE: usize = 2;
@@ -41,9 +41,9 @@ impl DedupEntry {
         });
         let scope = transaction_scope(kind);
         let short_lived =
-            matches!(scope, TransactionScope::Command(_)) && envelope.transaction_id.starts_with(MADE_BY_DOOR);
+            matches!(scope, TransactionScope::Command(_)) && envelope.transaction_id.starts_with(MADE_BY_POD);
         let short_lived =
-            short_lived.then(|| key::dedup_key(&envelope.user, &envelope.device_id, scope.parts(), MADE_BY_DOOR));
+            short_lived.then(|| key::dedup_key(&envelope.user, &envelope.device_id, scope.parts(), MADE_BY_POD));
         Self { key, short_lived, opened_at: device.opened_at.clone() }
     }
 
@@ -243,10 +243,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_door_numbered_itself_is_forgotten_after_a_day_and_what_a_client_numbered_is_not() {
+    fn what_a_pod_numbered_itself_is_forgotten_after_a_day_and_what_a_client_numbered_is_not() {
         let mut world = world(&["alice"]);
         for n in 0..10 {
-            let envelope = put_name(&mut world, n, MADE_BY_DOOR);
+            let envelope = put_name(&mut world, n, MADE_BY_POD);
             world.accepted(envelope.clone());
             assert!(world.accepted(envelope).duplicate);
             let by_client = put_name(&mut world, n, "client");
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(remembered(&world), 20);
         world.time_ms += REMEMBERED_MS;
         for n in 10..15 {
-            let envelope = put_name(&mut world, n, MADE_BY_DOOR);
+            let envelope = put_name(&mut world, n, MADE_BY_POD);
             world.accepted(envelope);
         }
         assert_eq!(remembered(&world), 10 + 5);

@@ -88,7 +88,7 @@ impl Simulation {
 
 fn observe_replica(running: &PodHandle, from: u64) -> Option<ObservedReplica> {
     let (node_id, leads, applied) = {
-        let metrics = running.node.door.consensus.metrics();
+        let metrics = running.node.peer_listener.consensus.metrics();
         let metrics = metrics.borrow_watched();
         let leads = (metrics.state == ServerState::Leader).then(|| ballot_of(&metrics.vote));
         (metrics.id, leads, metrics.last_applied)

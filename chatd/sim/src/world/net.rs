@@ -2,7 +2,7 @@
 //!
 //! Loss is a retransmission, which delays everything behind it on that connection; a partition holds bytes back until
 //! it heals; a machine whose process was killed answers with a reset, one without power not at all. Duplicates and
-//! changes of order happen above, per request (`replica::door`).
+//! changes of order happen above, per request (`replica::consensus`).
 
 use super::SimTime;
 use super::stream::{SimStream, StreamState};

@@ -17,6 +17,7 @@ pub(super) fn admin_error_to_status(error: AdminError) -> Status {
     let message = error.to_string();
     match error {
         AdminError::NotLeader { leader } => {
+            // Not UNAVAILABLE: repeating the call here is in vain, and the metadata says where to go.
             let mut status = Status::failed_precondition(message);
             if let Some(id) = leader
                 && let Ok(id) = id.to_string().parse()
@@ -27,6 +28,7 @@ pub(super) fn admin_error_to_status(error: AdminError) -> Status {
         }
         AdminError::Invalid(_) => Status::invalid_argument(message),
         AdminError::Refused(_) => Status::failed_precondition(message),
+        // ABORTED: the caller has to read the status again, and decide anew.
         AdminError::Conflict(_) => Status::aborted(message),
         AdminError::TimedOut { .. } => Status::deadline_exceeded(message),
         AdminError::Stopped(_) => Status::unavailable(message),

@@ -36,14 +36,14 @@ struct MemberReply {
 
 /// Asks all members that this pod knows of, then those that only the leader knows of: a pod that is behind may not have
 /// heard of them.
-pub(super) async fn gather_overview(door: &AdminApi, limit: Duration) -> pb::OverviewResponse {
-    let own = member_to_pb(&door.inner.own);
+pub(super) async fn gather_overview(api: &AdminApi, limit: Duration) -> pb::OverviewResponse {
+    let own = member_to_pb(&api.inner.own);
     let asked_node_id = own.node_id;
-    let mut all = vec![MemberReply { node: own, answer: Ok(door.status_now()), round_trip: None }];
+    let mut all = vec![MemberReply { node: own, answer: Ok(api.status_now()), round_trip: None }];
     for _ in 0..2 {
         let known: BTreeSet<u64> = all.iter().map(|asked| asked.node.node_id).collect();
         let unasked = current_membership(&all).nodes.into_iter().filter(|node| !known.contains(&node.node_id));
-        all.extend(join_all(unasked.map(|node| query_member(&door.inner.peers, node, limit))).await);
+        all.extend(join_all(unasked.map(|node| query_member(&api.inner.peers, node, limit))).await);
     }
     assemble_overview(asked_node_id, all)
 }
@@ -54,6 +54,7 @@ async fn query_member(peers: &PeerSet, node: pb::Node, limit: Duration) -> Membe
     let call = async {
         // The first call makes the connection where there is none, so that the second one is measured.
         let identity = admin.clone().identity(pb::IdentityRequest {}).await?.into_inner();
+        // Addresses pass from pod to pod: the status of another node must not stand for this one.
         if identity.node_id != node.node_id {
             return Err(Status::failed_precondition("another node answers at this address"));
         }
@@ -148,6 +149,7 @@ fn leader_and_quorum(
             asked.status().is_some_and(|s| (s.leader_node_id, s.term) == (newest.leader_node_id, newest.term))
         };
         let unheard = all.iter().any(|asked| asked.node.node_id == newest.leader_node_id && asked.answer.is_err());
+        // A leader that does not answer this pod still counts as one of those who hear it.
         all.iter().filter(votes).filter(same).count() + usize::from(unheard) >= needed
     });
     let leader_node_id = told.or_else(|| hearing.map(|status| status.leader_node_id)).unwrap_or_default();
@@ -157,6 +159,7 @@ fn leader_and_quorum(
         voters: count(voters.len()),
         healthy: count(healthy),
         needed: count(needed),
+        // Without the leader's own word, a majority that hears it must do.
         held: leader_node_id != 0 && millis_since_ack.is_none_or(|age| u128::from(age) <= PRESENT.as_millis()),
         millis_since_ack,
     };

@@ -22,20 +22,21 @@ pub(super) fn watch_interval(millis: u32) -> Duration {
 
 /// Streams states, not deltas: a slow caller misses some and loses nothing.
 pub(super) fn status_stream(
-    door: AdminApi,
+    api: AdminApi,
     interval: Duration,
     stop: CancellationToken,
 ) -> BoxStream<'static, Result<pb::StatusResponse, Status>> {
-    let changes = door.administration().cluster().watch();
-    let state = (door, changes, true);
-    let all = stream::unfold(state, move |(door, mut changes, first)| async move {
+    let changes = api.administration().cluster().watch();
+    let state = (api, changes, true);
+    let all = stream::unfold(state, move |(api, mut changes, first)| async move {
         if first {
+            // The first status is of now, and so covers all changes before it.
             changes.mark_unchanged();
         } else if let Ok(Err(_)) = timeout(interval, changes.changed()).await {
             // Raft has stopped.
             return None;
         }
-        Some((Ok(door.status_now()), (door, changes, false)))
+        Some((Ok(api.status_now()), (api, changes, false)))
     });
     all.take_until(async move { stop.cancelled().await }).boxed()
 }

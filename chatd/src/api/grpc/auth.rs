@@ -15,6 +15,7 @@ pub fn bearer_token(metadata: &MetadataMap) -> Option<&str> {
 /// Returns the token of a header's value.
 pub(super) fn token_in(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
+    // Schemes are case-insensitive (RFC 9110, section 11.1).
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 

@@ -62,6 +62,7 @@ impl RequestGate for GrpcGate {
     async fn ask(&self, parts: &mut Parts, connection: &CallerConnection) -> BodyMode {
         let path = parts.uri.path();
         let Some(method) = path.strip_prefix(CHAT).filter(|method| !OPEN.contains(method)) else {
+            // Reflection is one stream, on which tools ask as they go along.
             return BodyMode::Messages { limit: STRANGERS_MESSAGES, stream: path.starts_with(REFLECTION) };
         };
         let stream = method == POST;
@@ -74,6 +75,7 @@ impl RequestGate for GrpcGate {
         } else {
             BodyMode::Instead(Bytes::from_static(EMPTY_MESSAGE))
         };
+        // A refusal as well: the handler must not look a wrong token up a second time.
         parts.extensions.insert(GateSession(known));
         reading
     }

@@ -38,7 +38,8 @@ pub(super) async fn read_history(
     let cursor = if from.is_empty() { None } else { Some(limits::cursor_position(&from)?) };
     let end = if direction == ScanDirection::Forward { Position::ZERO } else { Position::MAX };
     let limit = page_size(limit, 1000);
-    let (localpart, reader) = (session.localpart.clone(), session);
+    let localpart = session.localpart.clone();
+    let reader = session;
     let question = move |view: &StateView<'_>| {
         let room = view.resolve_room(&room_id)?;
         view.timeline(&localpart, room, cursor.map_or(end, |at| view.clamp(at)), direction, limit)
@@ -106,7 +107,8 @@ pub(super) async fn list_rooms(
     let session = auth::caller_session(s, &request).await?;
     let s = s.for_reader(&session);
     let ListRoomsRequest { consistency, include_public, limit, page } = request.into_inner();
-    let (page, limit) = (PageToken::parse(&page)?, page_size(limit, 500));
+    let page = PageToken::parse(&page)?;
+    let limit = page_size(limit, 500);
     let question = move |view: &StateView<'_>| match page {
         PageToken::Mine(after) => my_rooms(view, &session.localpart, after, limit, include_public),
         PageToken::Public(after) => public_rooms(view, &session.localpart, after, limit),
@@ -130,6 +132,7 @@ fn my_rooms(
     include_public: bool,
 ) -> Result<RoomPage, QueryError> {
     let mut mine: Vec<_> = view.rooms_of(localpart)?.into_iter().filter(|m| Some(m.room) > after).collect();
+    // By number, which a room keeps: joins and leaves between two pages neither repeat nor hide other rooms.
     mine.sort_by_key(|membership| membership.room);
     let mut more = mine.len() > limit;
     mine.truncate(limit);
@@ -139,6 +142,7 @@ fn my_rooms(
             more = true;
             break;
         }
+        // Each summary reads several rows; nobody may be waiting any more.
         view.is_wanted()?;
         let summary = view.summary_for(localpart, &membership)?;
         bytes += summary.weight();

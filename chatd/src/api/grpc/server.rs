@@ -55,6 +55,7 @@ impl GrpcHealth {
         let mut headlines = cluster.watch();
         loop {
             let ready = headlines.borrow_and_update().ready;
+            // The cluster's status may change again while the pod stops; health must not come back by that.
             self.set(ready && !self.stopping.is_cancelled()).await;
             if !matches!(closed.run_until_cancelled(headlines.changed()).await, Some(Ok(()))) {
                 return;
@@ -96,9 +97,9 @@ pub(crate) fn serve_grpc(
         .build_v1()?;
     let chat = ChatServer::new(ChatApi::new(service.clone(), metrics)).max_decoding_message_size(MAX_REQUEST);
     let router = Routes::new(chat).add_service(health).add_service(reflection).into_axum_router();
-    let door = ClientListener {
+    let listener = ClientListener {
         listener,
-        door: ClientApi::Grpc,
+        api: ClientApi::Grpc,
         bounds,
         protocol: connection_builder(),
         router,
@@ -106,7 +107,7 @@ pub(crate) fn serve_grpc(
         manner: GrpcGate::new(service),
     };
     let health = GrpcHealth { reporter, stopping: CancellationToken::new() };
-    Ok((health, door.serve(closed)))
+    Ok((health, listener.serve(closed)))
 }
 
 fn connection_builder() -> ConnectionBuilder {

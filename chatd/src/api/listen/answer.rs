@@ -40,6 +40,7 @@ impl AnswerBody {
     fn take(&mut self, data: Bytes) {
         self.counted = self.ahead > 0 || data.len() >= COUNTED_FROM;
         if self.counted {
+            // What the body announced was counted when it was made.
             let new = data.len().saturating_sub(self.ahead);
             self.ahead = self.ahead.saturating_sub(data.len());
             if new > 0 {
@@ -91,7 +92,8 @@ impl hyper::body::Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (inner, rest) = (self.inner.size_hint(), u64::try_from(self.rest.len()).unwrap_or(u64::MAX));
+        let inner = self.inner.size_hint();
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
         let mut hint = SizeHint::new();
         hint.set_lower(inner.lower().saturating_add(rest));
         if let Some(upper) = inner.upper() {

@@ -101,7 +101,7 @@ impl GrpcFraming {
 pub(super) struct CallerBody<F> {
     incoming: Incoming,
     charge: Arc<BodyCharge>,
-    door: ClientApi,
+    api: ClientApi,
     holding: BodyRules,
     spell: F,
     /// Bytes received of the whole body; `awaited` are those of the part that must come in time.
@@ -117,17 +117,16 @@ impl<F: Fn(BodyFault) -> BoxError + Unpin> CallerBody<F> {
     pub(super) fn new(
         incoming: Incoming,
         charge: Arc<BodyCharge>,
-        door: ClientApi,
+        api: ClientApi,
         holding: BodyRules,
         spell: F,
     ) -> Self {
-        let (since, timer) = (None, None);
-        Self { incoming, charge, door, holding, spell, received: 0, awaited: 0, since, timer, failed: false }
+        Self { incoming, charge, api, holding, spell, received: 0, awaited: 0, since: None, timer: None, failed: false }
     }
 
     fn fail(&mut self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.failed = true;
-        self.charge.bounds().refused(self.door, fault.label());
+        self.charge.bounds().refused(self.api, fault.label());
         Poll::Ready(Some(Err((self.spell)(fault))))
     }
 
@@ -178,6 +177,7 @@ impl<F: Fn(BodyFault) -> BoxError + Unpin> Body for CallerBody<F> {
         if self.failed {
             return Poll::Ready(None);
         }
+        // Whoever asks for the next frame has taken the message before it.
         if self.awaited > 0 && self.rests() {
             self.pass_on();
         }

@@ -132,8 +132,8 @@ impl ListenerBounds {
         CallerAddress::counted(peer)
     }
 
-    pub(super) fn refused(&self, door: ClientApi, reason: &'static str) {
-        self.metrics.door_refused(door, reason);
+    pub(super) fn refused(&self, api: ClientApi, reason: &'static str) {
+        self.metrics.client_refused(api, reason);
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_doors_leave_files_for_the_log_and_the_peers() {
+    fn both_listeners_leave_files_for_the_log_and_the_peers() {
         assert_eq!(places_in(65_536), 31_744);
         assert_eq!(places_in(20_000), 8_976);
         assert_eq!(places_in(1_024), 256);

@@ -134,6 +134,7 @@ impl Drop for BodyCharge {
 }
 
 fn try_reserve(held: &AtomicUsize, bytes: usize, limit: usize) -> bool {
+    // Added first: two at once cannot both take the last of the room.
     let before = held.fetch_add(bytes, Relaxed);
     let fits = before.saturating_add(bytes) <= limit;
     if !fits {

@@ -66,6 +66,7 @@ pub(super) async fn run_connection<I, M>(
     if let Err(error) = ended.await {
         tracing::debug!(%error, "a client connection ended");
     }
+    // In this order: the socket is closed before its place counts as free.
     drop(connection);
     drop(place);
 }

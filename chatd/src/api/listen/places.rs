@@ -25,7 +25,7 @@ const STRANGER_REQUESTS: usize = 4_096;
 
 /// Reason for which a connection was not let in, as a label.
 pub(super) type RefusalReason = &'static str;
-const DOOR_FULL: RefusalReason = "connections";
+const LISTENER_FULL: RefusalReason = "connections";
 const ADDRESS_FULL: RefusalReason = "address_connections";
 
 /// Instruction that a connection was given.
@@ -42,7 +42,7 @@ pub(super) enum ConnectionSignal {
 
 /// Places of one listener.
 pub(crate) struct ConnectionSlots {
-    door: ClientApi,
+    api: ClientApi,
     pub(super) bounds: Arc<ListenerBounds>,
     open: AtomicUsize,
     strangers: AtomicUsize,
@@ -98,9 +98,9 @@ impl CallerConnection {
 }
 
 impl ConnectionSlots {
-    pub(super) fn new(door: ClientApi, bounds: Arc<ListenerBounds>) -> Arc<Self> {
+    pub(super) fn new(api: ClientApi, bounds: Arc<ListenerBounds>) -> Arc<Self> {
         Arc::new(Self {
-            door,
+            api,
             bounds,
             open: AtomicUsize::new(0),
             strangers: AtomicUsize::new(0),
@@ -110,8 +110,8 @@ impl ConnectionSlots {
         })
     }
 
-    pub(super) fn door(&self) -> ClientApi {
-        self.door
+    pub(super) fn api(&self) -> ClientApi {
+        self.api
     }
 
     pub(super) fn strangers(&self) -> usize {
@@ -126,14 +126,17 @@ impl ConnectionSlots {
         let address_full = !self.bounds.is_proxy(peer)
             && (share.connections.load(Relaxed) >= limits.connections_per_address
                 || share.strangers.load(Relaxed) >= limits.strangers_per_address);
+        // First within the address: whoever opens too many connections evicts its own.
         if address_full && !evict_stranger(&share.queue) {
             return Err(ADDRESS_FULL);
         }
         let for_strangers = limits.connections - limits.connections / RESERVED;
-        let door_full = self.open.load(Relaxed) >= limits.connections || self.strangers() >= for_strangers;
-        if door_full && !evict_stranger(&self.queue) {
-            return Err(DOOR_FULL);
+        let listener_full = self.open.load(Relaxed) >= limits.connections || self.strangers() >= for_strangers;
+        if listener_full && !evict_stranger(&self.queue) {
+            return Err(LISTENER_FULL);
         }
+        // Checked and counted without a common lock: one task accepts for each listener, so that an address exceeds
+        // its share by one at most.
         Ok(self.hold(share))
     }
 
@@ -163,11 +166,11 @@ impl ConnectionSlots {
         }
         enqueue_stranger(&self.queue, &held, self.strangers());
         enqueue_stranger(&held.share.queue, &held, held.share.strangers.load(Relaxed));
-        SlotGuard { held, _counted: self.bounds.metrics.connection(self.door) }
+        SlotGuard { held, _counted: self.bounds.metrics.connection(self.api) }
     }
 
     pub(super) fn refused(&self, reason: &'static str) {
-        self.bounds.refused(self.door, reason);
+        self.bounds.refused(self.api, reason);
     }
 
     /// Returns all connections that there are.
@@ -200,8 +203,8 @@ impl TrackedConnection {
         &self.places.bounds
     }
 
-    pub(super) fn door(&self) -> ClientApi {
-        self.places.door
+    pub(super) fn api(&self) -> ClientApi {
+        self.places.api
     }
 
     pub(super) fn share(&self) -> &Arc<AddressShare> {
@@ -214,6 +217,7 @@ impl TrackedConnection {
 
     pub(super) fn show_session(&self) {
         // Read before it is written: all requests but the first of a connection only read.
+        // An evicted connection has left the counts already, with its place.
         if self.is_stranger() && self.stranger.swap(false, Relaxed) && !self.returned.load(Relaxed) {
             self.places.strangers.fetch_sub(1, Relaxed);
             self.share.strangers.fetch_sub(1, Relaxed);
@@ -253,6 +257,7 @@ impl TrackedConnection {
     }
 
     pub(super) fn tell(&self, told: ConnectionSignal) {
+        // Only ever stronger: whoever was told to end is not told to finish.
         if self.told.fetch_max(told as u8, Relaxed) < told as u8 {
             self.told_at.store(self.bounds().now(), Relaxed);
             self.waker.wake();
@@ -299,6 +304,7 @@ pub(super) struct OpenRequest {
 impl OpenRequest {
     pub(super) fn begin(held: &Arc<TrackedConnection>) -> Self {
         held.busy.fetch_add(1, Relaxed);
+        // Remembered: the request may show a session before it ends, and the count goes down by what it went up.
         let stranger = held.is_stranger();
         if stranger {
             held.places.stranger_requests.fetch_add(1, Relaxed);
@@ -355,8 +361,9 @@ fn evict_stranger(queue: &Mutex<StrangerQueue>) -> bool {
         queue.push_front(Arc::downgrade(&held));
     }
     let Some(held) = chosen else { return false };
+    // Now, and not when the connection has ended: the newcomer takes this place at once.
     held.give_back();
-    held.bounds().metrics.door_closed(held.door(), "evicted");
+    held.bounds().metrics.connection_closed(held.api(), "evicted");
     held.tell(ConnectionSignal::End);
     true
 }

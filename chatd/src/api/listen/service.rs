@@ -90,12 +90,14 @@ impl<M: RequestGate> hyper::service::Service<Request<Incoming>> for ConnectionSe
     type Future = BoxFuture<'static, Result<Response<AnswerBody>, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        // First of all: from here on the patrol does not take the connection for an idle one.
         let busy = OpenRequest::begin(&self.held);
         let (caller, share) = self.caller(&request);
         let behind = Arc::clone(&self.behind);
         let mut served = ServedRequest { behind, bounds: Arc::clone(self.held.bounds()), share, busy };
         Box::pin(async move {
             let version = request.version();
+            // Before the request is looked at: whoever takes no answers must not cause more of them.
             let mut response = match served.refusal() {
                 Some(refusal) => served.behind.manner.refuse(refusal),
                 None => served.answer(request, caller).await,
@@ -124,7 +126,7 @@ impl<M: RequestGate> ServedRequest<M> {
         let held = self.busy.held();
         let stranger = held.is_stranger();
         self.bounds.answers.is_full_for(&self.share, stranger).then(|| {
-            self.bounds.refused(held.door(), "answer_bytes");
+            self.bounds.refused(held.api(), "answer_bytes");
             overload_refusal("too many responses are waiting to be read; read those first, then try again")
         })
     }
@@ -134,8 +136,9 @@ impl<M: RequestGate> ServedRequest<M> {
         let connection = CallerConnection(Arc::clone(&held));
         let (mut parts, incoming) = request.into_parts();
         let reading = self.behind.manner.ask(&mut parts, &connection).await;
+        // After `ask`, by which a connection may just have ceased to be a stranger's.
         if held.asks_too_much() {
-            self.bounds.refused(held.door(), "stranger_requests");
+            self.bounds.refused(held.api(), "stranger_requests");
             let message = "too many concurrent requests over connections without a session; log in, or wait";
             return self.behind.manner.refuse(overload_refusal(message));
         }
@@ -172,7 +175,7 @@ impl<M: RequestGate> ServedRequest<M> {
             BodyMode::Messages { limit, stream } => BodyRules::messages(limit, stream),
             BodyMode::Plain | BodyMode::Instead(_) => BodyRules::plain(),
         };
-        (Body::new(CallerBody::new(incoming, Arc::clone(&charge), held.door(), holding, spell)), Some(charge))
+        (Body::new(CallerBody::new(incoming, Arc::clone(&charge), held.api(), holding, spell)), Some(charge))
     }
 }
 

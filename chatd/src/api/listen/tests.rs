@@ -108,9 +108,9 @@ async fn open_with(
         .route("/long", get(|| async { vec![b'x'; ANSWER] }))
         .route("/parked", get(park))
         .route("/read", post(read));
-    let door = ClientListener {
+    let listener = ClientListener {
         listener,
-        door: ClientApi::Matrix,
+        api: ClientApi::Matrix,
         bounds: Arc::clone(&bounds),
         protocol,
         router,
@@ -118,7 +118,7 @@ async fn open_with(
         manner: Plain,
     };
     let closed = CancellationToken::new();
-    tokio::spawn(door.serve(closed.clone()));
+    tokio::spawn(listener.serve(closed.clone()));
     Opened { address, bounds, metrics, _closes: closed.clone().drop_guard(), closed }
 }
 
@@ -218,21 +218,22 @@ async fn ends(stream: &mut TcpStream) {
 #[tokio::test]
 async fn a_stranger_who_says_nothing_or_half_a_head_is_closed_and_a_user_is_not() {
     let patience = ListenerTimeouts { stranger_idle: Duration::from_millis(200), ..patient() };
-    let door = open(limits(), patience, both()).await;
-    let (mut silent, mut half, mut user) = (door.connect().await, door.connect().await, door.connect().await);
+    let listener = open(limits(), patience, both()).await;
+    let (mut silent, mut half, mut user) =
+        (listener.connect().await, listener.connect().await, listener.connect().await);
     assert!(ask_with_session(&mut user, "/").await.ends_with("here"));
     say(&mut half, "GET / HTTP/1.1\r\nHost:").await;
     ends(&mut silent).await;
     ends(&mut half).await;
-    door.until("both are counted", r#"quorate_door_connections_closed_total{door="matrix",reason="idle"} 2"#).await;
+    listener.until("both are counted", r#"quorate_api_connections_closed_total{api="matrix",reason="idle"} 2"#).await;
     assert!(ask(&mut user, "GET /").await.ends_with("here"), "the user's connection stays");
 }
 
 #[tokio::test]
 async fn a_user_who_says_nothing_for_long_is_closed_too() {
     let patience = ListenerTimeouts { session_idle: Duration::from_millis(100), ..patient() };
-    let door = open(limits(), patience, both()).await;
-    let mut user = door.connect().await;
+    let listener = open(limits(), patience, both()).await;
+    let mut user = listener.connect().await;
     assert!(ask_with_session(&mut user, "/").await.ends_with("here"));
     ends(&mut user).await;
 }
@@ -240,8 +241,8 @@ async fn a_user_who_says_nothing_for_long_is_closed_too() {
 #[tokio::test]
 async fn a_preface_that_never_comes_is_not_waited_for() {
     let patience = ListenerTimeouts { stranger_idle: Duration::from_millis(100), ..patient() };
-    let door = open(limits(), patience, both().http2_only()).await;
-    let (mut silent, mut half) = (door.connect().await, door.connect().await);
+    let listener = open(limits(), patience, both().http2_only()).await;
+    let (mut silent, mut half) = (listener.connect().await, listener.connect().await);
     say(&mut half, "PRI * HTTP/2.0\r\n").await;
     ends(&mut silent).await;
     ends(&mut half).await;
@@ -249,32 +250,32 @@ async fn a_preface_that_never_comes_is_not_waited_for() {
 
 #[tokio::test]
 async fn silent_connections_push_each_other_out_and_never_a_user() {
-    let door = open(CallerLimits { connections: 16, ..limits() }, patient(), both()).await;
-    let mut user = door.connect().await;
+    let listener = open(CallerLimits { connections: 16, ..limits() }, patient(), both()).await;
+    let mut user = listener.connect().await;
     assert!(ask_with_session(&mut user, "/").await.ends_with("here"));
     let mut silent = Vec::new();
     for _ in 0..100 {
-        silent.push(door.connect().await);
+        silent.push(listener.connect().await);
     }
     // 12 of 16 places are for strangers; the user needs none of those.
-    door.until("the others are gone", r#"quorate_door_connections{door="matrix"} 13"#).await;
+    listener.until("the others are gone", r#"quorate_api_connections{api="matrix"} 13"#).await;
     assert!(ask(&mut user, "GET /").await.ends_with("here"));
-    let mut newcomer = door.connect().await;
+    let mut newcomer = listener.connect().await;
     assert!(ask(&mut newcomer, "GET /").await.ends_with("here"), "a newcomer is served");
     ends(&mut silent[0]).await;
 }
 
 #[tokio::test]
 async fn a_stranger_with_a_request_goes_after_those_without() {
-    let door = open(CallerLimits { connections: 16, ..limits() }, patient(), both()).await;
-    let mut parked = door.connect().await;
+    let listener = open(CallerLimits { connections: 16, ..limits() }, patient(), both()).await;
+    let mut parked = listener.connect().await;
     say(&mut parked, "GET /parked HTTP/1.1\r\nHost: t\r\n\r\n").await;
     while PARKED.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
     let mut silent = Vec::new();
     for _ in 0..40 {
-        silent.push(door.connect().await);
+        silent.push(listener.connect().await);
         let heard = silent.last_mut().unwrap();
         // Asked once, so that the connection is known to have been accepted.
         assert!(ask(heard, "GET /").await.ends_with("here"));
@@ -286,44 +287,44 @@ async fn a_stranger_with_a_request_goes_after_those_without() {
 
 #[tokio::test]
 async fn an_address_that_fills_its_share_pushes_out_only_its_own() {
-    let door = open(CallerLimits { strangers_per_address: 4, ..limits() }, patient(), both()).await;
-    let mut other = door.connect_from(9).await;
+    let listener = open(CallerLimits { strangers_per_address: 4, ..limits() }, patient(), both()).await;
+    let mut other = listener.connect_from(9).await;
     assert!(ask(&mut other, "GET /who").await.ends_with("127.0.0.9"));
     let mut silent = Vec::new();
     for _ in 0..20 {
-        silent.push(door.connect().await);
+        silent.push(listener.connect().await);
     }
     ends(&mut silent[0]).await;
-    door.until("four and the other", r#"quorate_door_connections{door="matrix"} 5"#).await;
+    listener.until("four and the other", r#"quorate_api_connections{api="matrix"} 5"#).await;
     assert!(ask(&mut other, "GET /who").await.ends_with("127.0.0.9"));
 }
 
 #[tokio::test]
 async fn an_address_full_of_users_takes_no_more_and_others_are_served() {
-    let door = open(CallerLimits { connections_per_address: 3, ..limits() }, patient(), both()).await;
+    let listener = open(CallerLimits { connections_per_address: 3, ..limits() }, patient(), both()).await;
     let mut users = Vec::new();
     for _ in 0..3 {
-        let mut user = door.connect().await;
+        let mut user = listener.connect().await;
         assert!(ask_with_session(&mut user, "/").await.ends_with("here"));
         users.push(user);
     }
-    ends(&mut door.connect().await).await;
-    door.until("counted", r#"quorate_door_refused_total{door="matrix",reason="address_connections"} 1"#).await;
-    assert!(ask(&mut door.connect_from(9).await, "GET /").await.ends_with("here"));
+    ends(&mut listener.connect().await).await;
+    listener.until("counted", r#"quorate_api_refused_total{api="matrix",reason="address_connections"} 1"#).await;
+    assert!(ask(&mut listener.connect_from(9).await, "GET /").await.ends_with("here"));
 }
 
 #[tokio::test]
 async fn a_proxys_callers_are_counted_each_for_itself() {
     let trusted_proxies = TrustedProxies::parse("127.0.0.9").unwrap();
     let limits = CallerLimits { connections_per_address: 1, trusted_proxies, ..limits() };
-    let door = open(limits, patient(), both()).await;
+    let listener = open(limits, patient(), both()).await;
     let who = "GET /who HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 198.51.100.7, 203.0.113.5\r\n\r\n";
-    let (mut proxy, mut second) = (door.connect_from(9).await, door.connect_from(9).await);
+    let (mut proxy, mut second) = (listener.connect_from(9).await, listener.connect_from(9).await);
     for stream in [&mut proxy, &mut second] {
         say(stream, who).await;
         assert!(hear(stream).await.ends_with("203.0.113.5"), "no limit for the proxy itself");
     }
-    let mut stranger = door.connect().await;
+    let mut stranger = listener.connect().await;
     say(&mut stranger, who).await;
     assert!(hear(&mut stranger).await.ends_with("127.0.0.1"), "anybody can write that header");
 }
@@ -331,70 +332,70 @@ async fn a_proxys_callers_are_counted_each_for_itself() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let patience = ListenerTimeouts { body: Duration::from_millis(100), ..patient() };
-    let door = open(limits(), patience, both()).await;
-    let mut slow = door.connect().await;
+    let listener = open(limits(), patience, both()).await;
+    let mut slow = listener.connect().await;
     say(&mut slow, "POST /read HTTP/1.1\r\nHost: t\r\nContent-Length: 1000\r\n\r\n").await;
     let answer = hear(&mut slow).await;
     assert!(answer.contains("TooSlow"), "{answer}");
     ends(&mut slow).await;
-    door.until("counted", r#"quorate_door_refused_total{door="matrix",reason="slow_body"} 1"#).await;
+    listener.until("counted", r#"quorate_api_refused_total{api="matrix",reason="slow_body"} 1"#).await;
 }
 
 #[tokio::test]
 async fn half_sent_bodies_fill_their_senders_budget_and_give_it_back() {
-    let door = open(limits(), patient(), both()).await;
+    let listener = open(limits(), patient(), both()).await;
     // The address of a stranger may hold 16 MiB / 4 / 4.
     let (mut holding, half) = (Vec::new(), "x".repeat(400 << 10));
     for _ in 0..2 {
-        let mut stream = door.connect().await;
+        let mut stream = listener.connect().await;
         say(&mut stream, &format!("POST /read HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n{half}")).await;
         holding.push(stream);
     }
-    door.until("what came is counted", "quorate_door_request_bytes 819200").await;
-    let mut refused = door.connect().await;
+    listener.until("what came is counted", "quorate_api_request_bytes 819200").await;
+    let mut refused = listener.connect().await;
     let more = format!("POST /read HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n{half}");
     // The listener may have answered and closed before all of it was sent.
     let _ = refused.write_all(more.as_bytes()).await;
     let answer = hear(&mut refused).await;
     assert!(answer.contains("Crowded"), "{answer}");
-    let mut user = door.connect().await;
+    let mut user = listener.connect().await;
     let small = "POST /read HTTP/1.1\r\nHost: t\r\nX-Session: 1\r\nContent-Length: 5\r\n\r\nhello";
     say(&mut user, small).await;
     assert!(hear(&mut user).await.ends_with('5'), "who has a session is read");
     drop(holding);
-    door.until("all is given back", "quorate_door_request_bytes 0").await;
+    listener.until("all is given back", "quorate_api_request_bytes 0").await;
 }
 
 #[tokio::test]
 async fn who_takes_no_answer_is_given_up_and_its_answers_are_forgotten() {
     let patience = ListenerTimeouts { stalled: Duration::from_millis(300), ..patient() };
-    let door = open(CallerLimits { answer_bytes: 64 << 20, ..limits() }, patience, both()).await;
+    let listener = open(CallerLimits { answer_bytes: 64 << 20, ..limits() }, patience, both()).await;
     let mut slow = Vec::new();
     for _ in 0..8 {
         // So small that the kernel cannot take the whole answer.
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        let mut stream = socket.connect(door.address).await.unwrap();
+        let mut stream = socket.connect(listener.address).await.unwrap();
         for _ in 0..8 {
             say(&mut stream, "GET /long HTTP/1.1\r\nHost: t\r\nX-Session: 1\r\n\r\n").await;
         }
         slow.push(stream);
     }
-    door.until("given up", r#"closed_total{door="matrix",reason="stalled"}"#).await;
-    door.until("all are", r#"quorate_door_connections{door="matrix"} 0"#).await;
-    door.until("forgotten", "quorate_door_answer_bytes 0").await;
-    let mut quick = door.connect().await;
+    listener.until("given up", r#"closed_total{api="matrix",reason="stalled"}"#).await;
+    listener.until("all are", r#"quorate_api_connections{api="matrix"} 0"#).await;
+    listener.until("forgotten", "quorate_api_response_bytes 0").await;
+    let mut quick = listener.connect().await;
     let answer = ask(&mut quick, "GET /long").await;
     assert!(answer.len() > ANSWER, "a caller who reads gets all of it");
 }
 
 #[tokio::test]
 async fn while_answers_fill_their_budget_new_requests_are_told_to_come_again() {
-    let door = open(CallerLimits { answer_bytes: 256 << 10, ..limits() }, patient(), both()).await;
+    let listener = open(CallerLimits { answer_bytes: 256 << 10, ..limits() }, patient(), both()).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    let mut slow = socket.connect(door.address).await.unwrap();
-    let mut other = door.connect_from(9).await;
+    let mut slow = socket.connect(listener.address).await.unwrap();
+    let mut other = listener.connect_from(9).await;
     // The kernel takes some megabytes first.
     tokio::time::timeout(PATIENCE, async {
         loop {
@@ -407,30 +408,30 @@ async fn while_answers_fill_their_budget_new_requests_are_told_to_come_again() {
     .await
     .expect("the budget fills");
     assert!(
-        door.metrics.render().unwrap().contains(r#"quorate_door_refused_total{door="matrix",reason="answer_bytes"}"#)
+        listener.metrics.render().unwrap().contains(r#"quorate_api_refused_total{api="matrix",reason="answer_bytes"}"#)
     );
     drop(slow);
-    door.until("forgotten", "quorate_door_answer_bytes 0").await;
+    listener.until("forgotten", "quorate_api_response_bytes 0").await;
     assert!(ask(&mut other, "GET /").await.ends_with("here"));
 }
 
 #[tokio::test]
-async fn a_stopping_door_asks_its_callers_to_connect_elsewhere() {
-    let door = open(limits(), patient(), both()).await;
-    let (mut before, mut idle) = (door.connect().await, door.connect().await);
+async fn a_stopping_listener_asks_its_callers_to_connect_elsewhere() {
+    let listener = open(limits(), patient(), both()).await;
+    let (mut before, mut idle) = (listener.connect().await, listener.connect().await);
     assert!(!ask(&mut before, "GET /").await.to_lowercase().contains("connection: close"));
     assert!(ask(&mut idle, "GET /").await.ends_with("here"));
-    door.bounds.stop();
+    listener.bounds.stop();
     assert!(ask(&mut before, "GET /").await.to_lowercase().contains("connection: close"));
     ends(&mut before).await;
-    door.closed.cancel();
+    listener.closed.cancel();
     ends(&mut idle).await;
 }
 
 /// Writes a certificate of its own authority to files, and returns the roots that trust it.
 fn certify(files: &ClientTlsFiles) -> RootCertStore {
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(["door.test".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate = rcgen::CertificateParams::new(["chat.test".to_owned()]).unwrap().self_signed(&key).unwrap();
     std::fs::write(&files.cert, certificate.pem()).unwrap();
     std::fs::write(&files.key, key.serialize_pem()).unwrap();
     let mut roots = RootCertStore::empty();
@@ -439,7 +440,7 @@ fn certify(files: &ClientTlsFiles) -> RootCertStore {
 }
 
 async fn over_tls(
-    door: &Opened,
+    listener: &Opened,
     roots: &RootCertStore,
     version: &'static SupportedProtocolVersion,
 ) -> std::io::Result<String> {
@@ -449,8 +450,8 @@ async fn over_tls(
         .unwrap()
         .with_root_certificates(roots.clone())
         .with_no_client_auth();
-    let name = ServerName::try_from("door.test").unwrap();
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, door.connect().await).await?;
+    let name = ServerName::try_from("chat.test").unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, listener.connect().await).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").await?;
     let mut heard = String::new();
     stream.read_to_string(&mut heard).await?;
@@ -458,26 +459,26 @@ async fn over_tls(
 }
 
 #[tokio::test]
-async fn a_door_with_a_certificate_speaks_tls_from_1_2_on_and_takes_a_renewed_one() {
+async fn a_listener_with_a_certificate_speaks_tls_from_1_2_on_and_takes_a_renewed_one() {
     let dir = tempfile::tempdir().unwrap();
     let files = ClientTlsFiles { cert: dir.path().join("tls.crt"), key: dir.path().join("tls.key") };
     let first = certify(&files);
     let tls = ClientTls::load(files.clone()).unwrap();
     let patience = ListenerTimeouts { stranger_idle: Duration::from_secs(3), ..patient() };
-    let door = open_with(limits(), patience, both(), Some(tls.clone())).await;
+    let listener = open_with(limits(), patience, both(), Some(tls.clone())).await;
     for version in [&TLS12, &TLS13] {
-        assert!(over_tls(&door, &first, version).await.unwrap().ends_with("here"));
+        assert!(over_tls(&listener, &first, version).await.unwrap().ends_with("here"));
     }
-    let (mut silent, mut plain) = (door.connect().await, door.connect().await);
+    let (mut silent, mut plain) = (listener.connect().await, listener.connect().await);
     say(&mut plain, "GET / HTTP/1.1\r\nHost: t\r\n\r\n").await;
     ends(&mut plain).await;
     ends(&mut silent).await;
 
     let second = certify(&files);
     assert!(tls.reload().unwrap() && !tls.reload().unwrap());
-    assert!(over_tls(&door, &second, &TLS13).await.unwrap().ends_with("here"));
-    assert!(over_tls(&door, &first, &TLS13).await.is_err());
+    assert!(over_tls(&listener, &second, &TLS13).await.unwrap().ends_with("here"));
+    assert!(over_tls(&listener, &first, &TLS13).await.is_err());
     std::fs::write(&files.key, "no key").unwrap();
     assert!(tls.reload().unwrap_err().to_string().contains("tls.key"));
-    assert!(over_tls(&door, &second, &TLS13).await.is_ok(), "the former one stays");
+    assert!(over_tls(&listener, &second, &TLS13).await.is_ok(), "the former one stays");
 }

@@ -22,8 +22,8 @@ use serde_json::value::RawValue;
 pub(super) fn account_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .open("register", sign_up)
-        .open_read("register_available", |door: MatrixContext, _, request: available::Request| async move {
-            door.service.user_available(&request.username).await?;
+        .open_read("register_available", |context: MatrixContext, _, request: available::Request| async move {
+            context.service.user_available(&request.username).await?;
             Ok(available::Response::new(true))
         })
         .with_session("filter_create", put_filter)
@@ -48,19 +48,26 @@ pub(super) fn check_own_account(session: &CallerSession, user: &ruma::UserId) ->
     Err(MatrixError::forbidden("This belongs to another user; you can read and change only your own."))
 }
 
-async fn sign_up(door: MatrixContext, request: register::v3::Request) -> Result<register::v3::Response, MatrixError> {
+async fn sign_up(
+    context: MatrixContext,
+    request: register::v3::Request,
+) -> Result<register::v3::Response, MatrixError> {
     if request.kind == RegistrationKind::Guest {
         let message = "This server does not support guests: register an account.";
         return Err(MatrixError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", message));
     }
-    if !door.service.registration_open() {
+    // Before the dummy stage, which would be in vain.
+    if !context.service.registration_open() {
         return Err(MatrixError::forbidden("Registration is closed: ask an administrator for an account."));
     }
+    // The server chooses if the client does not (specification, "Registration"); 64 random bits are not taken.
     let username = request.username.unwrap_or_else(|| format!("user-{:016x}", rand::random::<u64>()));
     // The spec's dummy stage: one round trip that asks for nothing. A name that is taken is refused before it.
     if !matches!(request.auth, Some(AuthData::Dummy(_))) {
-        door.service.admit_stranger(door.caller)?;
-        door.service.user_available(&username).await?;
+        // Telling whether a name is free is a read without a session.
+        context.service.admit_stranger(context.caller)?;
+        context.service.user_available(&username).await?;
+        // Nothing is remembered between the stages: the session is only what clients send back.
         let flows = json!({"flows": [{"stages": ["m.login.dummy"]}], "params": {}, "session": username});
         return Err(MatrixError::authentication_needed(flows));
     }
@@ -73,11 +80,11 @@ async fn sign_up(door: MatrixContext, request: register::v3::Request) -> Result<
         device_display_name: request.initial_device_display_name.unwrap_or_default(),
     };
     if request.inhibit_login {
-        let user = door.service.register_only(login, door.caller).await?;
+        let user = context.service.register_only(login, context.caller).await?;
         return Ok(register::v3::Response::new(user_id(user)?));
     }
     let LoggedIn { user_id: user, device_id, access_token, expires_in: _ } =
-        door.service.register(login, door.caller).await?;
+        context.service.register(login, context.caller).await?;
     let mut response = register::v3::Response::new(user_id(user)?);
     response.access_token = Some(access_token);
     response.device_id = Some(device_id.into());
@@ -85,24 +92,24 @@ async fn sign_up(door: MatrixContext, request: register::v3::Request) -> Result<
 }
 
 async fn put_filter(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: create_filter::v3::Request,
 ) -> Result<create_filter::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
     let filter = serde_json::to_vec(&request.filter)
         .map_err(|error| MatrixError::bad_json(format!("The filter cannot be stored: {error}.")))?;
-    let number = door.service.put_filter(&session, filter.into()).await?;
+    let number = context.service.put_filter(&session, filter.into()).await?;
     Ok(create_filter::v3::Response::new(number.to_string()))
 }
 
 async fn read_filter(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: get_filter::v3::Request,
 ) -> Result<get_filter::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
-    let stored = stored_filter(&door, &session, &request.filter_id).await?;
+    let stored = stored_filter(&context, &session, &request.filter_id).await?;
     let filter = serde_json::from_slice(&stored)
         .map_err(|error| MatrixError::bad_json(format!("The stored filter cannot be read: {error}.")))?;
     Ok(get_filter::v3::Response::new(filter))
@@ -110,7 +117,7 @@ async fn read_filter(
 
 /// Returns the JSON of a filter that this user stored earlier.
 pub(super) async fn stored_filter(
-    door: &MatrixContext,
+    context: &MatrixContext,
     session: &CallerSession,
     filter_id: &str,
 ) -> Result<Bytes, MatrixError> {
@@ -119,7 +126,7 @@ pub(super) async fn stored_filter(
     // The filter of a number never changes: only one that is not here yet has to be waited for.
     for consistency in [ReadConsistency::Local, ReadConsistency::Linearizable] {
         let localpart = session.localpart.clone();
-        let filter = door.read_with(consistency, move |view| view.filter(&localpart, number)).await?;
+        let filter = context.read_with(consistency, move |view| view.filter(&localpart, number)).await?;
         if let Some(filter) = filter {
             return Ok(filter);
         }
@@ -132,56 +139,56 @@ fn raw_bytes<T>(raw: Raw<T>) -> Bytes {
 }
 
 async fn set_global(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: set_global_account_data::v3::Request,
 ) -> Result<set_global_account_data::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
-    door.service.put_account_data(&session, "", &request.event_type.to_string(), raw_bytes(request.data)).await?;
+    context.service.put_account_data(&session, "", &request.event_type.to_string(), raw_bytes(request.data)).await?;
     Ok(set_global_account_data::v3::Response::new())
 }
 
 async fn set_in_room(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: set_room_account_data::v3::Request,
 ) -> Result<set_room_account_data::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
     let event_type = request.event_type.to_string();
-    door.service.put_account_data(&session, request.room_id.as_str(), &event_type, raw_bytes(request.data)).await?;
+    context.service.put_account_data(&session, request.room_id.as_str(), &event_type, raw_bytes(request.data)).await?;
     Ok(set_room_account_data::v3::Response::new())
 }
 
 async fn get_global(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: get_global_account_data::v3::Request,
 ) -> Result<get_global_account_data::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
-    let content = account_data(&door, &session, None, request.event_type.to_string()).await?;
+    let content = account_data(&context, &session, None, request.event_type.to_string()).await?;
     Ok(get_global_account_data::v3::Response::new(Raw::from_json(content)))
 }
 
 async fn get_in_room(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: get_room_account_data::v3::Request,
 ) -> Result<get_room_account_data::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
     let room = Some(request.room_id.to_string());
-    let content = account_data(&door, &session, room, request.event_type.to_string()).await?;
+    let content = account_data(&context, &session, room, request.event_type.to_string()).await?;
     Ok(get_room_account_data::v3::Response::new(Raw::from_json(content)))
 }
 
 async fn account_data(
-    door: &MatrixContext,
+    context: &MatrixContext,
     session: &CallerSession,
     room: Option<String>,
     event_type: String,
 ) -> Result<Box<RawValue>, MatrixError> {
     let localpart = session.localpart.clone();
     let wanted = event_type.clone();
-    let content = door
+    let content = context
         .read(move |view| {
             let room = match room.map(|room| view.resolve_room(&room)).transpose() {
                 // As in a room that exists: no account data of one's own.

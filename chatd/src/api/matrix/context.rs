@@ -32,7 +32,8 @@ pub(super) struct MatrixContext {
 impl MatrixContext {
     /// Creates the context from which that of each request is made.
     pub(super) fn new(service: ChatService, metrics: ChatMetrics, admin: AdminApi) -> Self {
-        let (caller, freshest) = (CallerAddress::UNKNOWN.0, AnswerFreshness::default());
+        let caller = CallerAddress::UNKNOWN.0;
+        let freshest = AnswerFreshness::default();
         Self { service, metrics, admin, freshest, caller, shared: Arc::default() }
     }
 

@@ -18,7 +18,7 @@ const VERSIONS: [&str; 12] =
 
 pub(super) fn discovery_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .open("versions", |_door, _request: versions::Request| async {
+        .open("versions", |_context, _request: versions::Request| async {
             Ok(versions::Response::new(VERSIONS.map(String::from).to_vec()))
         })
         .with_session("capabilities", get_capabilities)
@@ -26,7 +26,7 @@ pub(super) fn discovery_routes(routes: EndpointRoutes) -> EndpointRoutes {
 }
 
 async fn get_capabilities(
-    _door: MatrixContext,
+    _context: MatrixContext,
     _session: CallerSession,
     _request: capabilities::Request,
 ) -> Result<capabilities::Response, MatrixError> {
@@ -41,7 +41,7 @@ async fn get_capabilities(
 }
 
 async fn get_push_rules(
-    _door: MatrixContext,
+    _context: MatrixContext,
     session: CallerSession,
     _request: push_rules::Request,
 ) -> Result<push_rules::Response, MatrixError> {

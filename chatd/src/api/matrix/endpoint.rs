@@ -87,13 +87,13 @@ impl EndpointRoutes {
         F: Fn(MatrixContext, CallerSession, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, accept_any_body, move |door: MatrixContext, path, request| {
+        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
             let handler = handler.clone();
             async move {
                 // Before a byte of the body is read. Boxed, so that a parked `/sync` does not keep its room.
-                let session = Box::pin(RequestCredentials::of(&request).session(&door)).await?;
-                let door = MatrixContext { service: door.service.for_reader(&session), ..door };
-                let handler = |typed| await_and_render(handler(door, session, typed));
+                let session = Box::pin(RequestCredentials::of(&request).session(&context)).await?;
+                let context = MatrixContext { service: context.service.for_reader(&session), ..context };
+                let handler = |typed| await_and_render(handler(context, session, typed));
                 answer_request::<T, _, _>(path, request, accept_any_body, MAX_BODY, handler).await
             }
         })
@@ -106,13 +106,13 @@ impl EndpointRoutes {
         F: Fn(MatrixContext, CallerSession, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<Response, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, accept_any_body, move |door: MatrixContext, path, request| {
+        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
             let handler = handler.clone();
             async move {
-                let session = Box::pin(RequestCredentials::of(&request).session(&door)).await?;
-                let door = MatrixContext { service: door.service.for_reader(&session), ..door };
+                let session = Box::pin(RequestCredentials::of(&request).session(&context)).await?;
+                let context = MatrixContext { service: context.service.for_reader(&session), ..context };
                 answer_request::<T, _, _>(path, request, accept_any_body, MAX_BODY, |typed| {
-                    handler(door, session, typed)
+                    handler(context, session, typed)
                 })
                 .await
             }
@@ -138,9 +138,9 @@ impl EndpointRoutes {
         F: Fn(MatrixContext, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, check, move |door: MatrixContext, path, request| {
+        self.add::<T, _, _>(name, check, move |context: MatrixContext, path, request| {
             let handler = handler.clone();
-            let handler = move |typed| await_and_render(handler(door, typed));
+            let handler = move |typed| await_and_render(handler(context, typed));
             async move { answer_request::<T, _, _>(path, request, check, MAX_OPEN_BODY, handler).await }
         })
     }
@@ -154,14 +154,15 @@ impl EndpointRoutes {
         F: Fn(MatrixContext, ReadConsistency, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, accept_any_body, move |door: MatrixContext, path, request| {
+        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
             let handler = handler.clone();
             async move {
                 let consistency = match token_of(&request) {
-                    Some(token) if door.service.recognises(&token).await => ReadConsistency::Linearizable,
-                    _ => door.service.admit_stranger(door.caller).map(|()| ReadConsistency::Local)?,
+                    // Not `authenticate`, which would send a question to the leader for each made-up token.
+                    Some(token) if context.service.recognises(&token).await => ReadConsistency::Linearizable,
+                    _ => context.service.admit_stranger(context.caller).map(|()| ReadConsistency::Local)?,
                 };
-                let handler = |typed| await_and_render(handler(door, consistency, typed));
+                let handler = |typed| await_and_render(handler(context, consistency, typed));
                 answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await
             }
         })
@@ -182,16 +183,16 @@ impl EndpointRoutes {
         } else {
             MethodFilter::POST
         };
-        let serve = move |State(door): State<MatrixContext>, path: RawPathParams, request: Request| {
+        let serve = move |State(context): State<MatrixContext>, path: RawPathParams, request: Request| {
             let answer = answer.clone();
             async move {
                 let freshest = AnswerFreshness::default();
                 let caller = request.extensions().get::<CallerAddress>().copied().unwrap_or(CallerAddress::UNKNOWN).0;
-                let door = MatrixContext { freshest: freshest.clone(), caller, ..door };
-                let call = door.metrics.door(metrics::ClientApi::Matrix, name);
-                let measured = (name == super::sync::NAME).then(|| door.metrics.clone());
-                let traced = trace::door::CallTrace::matrix(name, request.method(), request.headers());
-                let answer = call.run(traced.wrap(answer(door, path, request))).await;
+                let context = MatrixContext { freshest: freshest.clone(), caller, ..context };
+                let call = context.metrics.call(metrics::ClientApi::Matrix, name);
+                let measured = (name == super::sync::NAME).then(|| context.metrics.clone());
+                let traced = trace::call::CallTrace::matrix(name, request.method(), request.headers());
+                let answer = call.run(traced.wrap(answer(context, path, request))).await;
                 traced.answered(&answer);
                 if let (Some(metrics), Ok(response)) = (measured, &answer) {
                     metrics.sync_body(response.body().size_hint().lower());
@@ -233,8 +234,8 @@ impl RequestCredentials {
     }
 
     /// Returns the session of the token. The connection is not a stranger's from then on.
-    pub(super) async fn session(self, door: &MatrixContext) -> Result<CallerSession, MatrixError> {
-        let session = door.service.authenticate(&self.token.ok_or_else(MatrixError::missing_token)?).await?;
+    pub(super) async fn session(self, context: &MatrixContext) -> Result<CallerSession, MatrixError> {
+        let session = context.service.authenticate(&self.token.ok_or_else(MatrixError::missing_token)?).await?;
         if let Some(connection) = self.connection {
             connection.show_session();
         }
@@ -304,6 +305,7 @@ fn into_json_request(parts: Parts, body: Bytes) -> Result<http::Request<Bytes>, 
         // Clients leave out the body where all its fields are optional; the spec says `{}`.
         return Ok(http::Request::from_parts(parts, Bytes::from_static(b"{}")));
     }
+    // Apart from the types of the endpoint: no JSON at all is M_NOT_JSON, other JSON than expected M_BAD_JSON.
     if serde_json::from_slice::<&serde_json::value::RawValue>(&body).is_err() {
         return Err(MatrixError::new(StatusCode::BAD_REQUEST, "M_NOT_JSON", "The body is not JSON."));
     }
@@ -319,6 +321,7 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, MatrixError> {
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let frame = frame.map_err(|error| MatrixError::broken_body(BodyFault::behind(&error)))?;
+        // Trailers mean nothing to any endpoint.
         let Ok(data) = frame.into_data() else { continue };
         if data.len().saturating_add(first.len()).saturating_add(all.len()) > limit {
             return Err(too_large());

@@ -27,6 +27,7 @@ impl MatrixError {
     }
 
     pub(crate) fn unrecognized() -> Self {
+        // 404 here and 405 below are what the specification ties to M_UNRECOGNIZED ("Common error codes").
         Self::new(StatusCode::NOT_FOUND, "M_UNRECOGNIZED", "There is no such endpoint on this server.")
     }
 
@@ -104,7 +105,9 @@ fn capitalise_first(sentence: &str) -> String {
 /// Returns the status and error code of a kind of refusal. Closed: a new kind does not compile without its spelling.
 fn status_and_errcode(code: RefusalCode) -> (StatusCode, &'static str) {
     match code {
+        // Specification, "Soft logout": the same code for both; `soft_logout` in the body makes the difference.
         RefusalCode::Unauthenticated | RefusalCode::SessionExpired => (StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN"),
+        // 403 also for a wrong password (specification, "Login"), where HTTP would suggest 401.
         RefusalCode::WrongCredentials
         | RefusalCode::RegistrationClosed
         | RefusalCode::Forbidden
@@ -120,6 +123,7 @@ fn status_and_errcode(code: RefusalCode) -> (StatusCode, &'static str) {
         RefusalCode::InvalidUsername => (StatusCode::BAD_REQUEST, "M_INVALID_USERNAME"),
         RefusalCode::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE"),
         RefusalCode::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
+        // 400 for both in the specification (`/register`, `/createRoom`), where HTTP would suggest 409.
         RefusalCode::UserExists => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),
         RefusalCode::AliasExists => (StatusCode::BAD_REQUEST, "M_ROOM_IN_USE"),
         // Never 500 for what may succeed on a later try: clients give up on that.
@@ -145,6 +149,7 @@ impl From<RequestRefusal> for MatrixError {
                 // Required with this error code.
                 body.insert("admin_contact".into(), refusal.contact.unwrap_or_default().into());
             }
+            // Deprecated in favour of the header since version 1.10; older clients read only this.
             if let (RefusalCode::LimitExceeded, Some(wait)) = (refusal.code, refusal.retry_after) {
                 body.insert("retry_after_ms".into(), whole_millis(wait).into());
             }

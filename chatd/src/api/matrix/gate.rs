@@ -44,7 +44,7 @@ pub(crate) fn serve_matrix(
 ) -> impl Future<Output = ()> {
     ClientListener {
         listener,
-        door: ClientApi::Matrix,
+        api: ClientApi::Matrix,
         bounds,
         protocol: connection_builder(),
         router,

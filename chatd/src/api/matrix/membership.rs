@@ -31,8 +31,8 @@ pub(super) fn membership_routes(routes: EndpointRoutes) -> EndpointRoutes {
     change_routes(routes)
         .with_session(
             "forget",
-            |door: MatrixContext, session: CallerSession, request: forget_room::v3::Request| async move {
-                door.service.forget(&session, request.room_id.as_str()).await.map_err(not_forgotten)?;
+            |context: MatrixContext, session: CallerSession, request: forget_room::v3::Request| async move {
+                context.service.forget(&session, request.room_id.as_str()).await.map_err(not_forgotten)?;
                 Ok(forget_room::v3::Response::new())
             },
         )
@@ -51,7 +51,7 @@ fn not_forgotten(refusal: RequestRefusal) -> MatrixError {
 
 /// Changes somebody's membership; an empty target is the caller.
 async fn change_membership(
-    door: &MatrixContext,
+    context: &MatrixContext,
     session: &CallerSession,
     room: &str,
     change: Change,
@@ -65,12 +65,12 @@ async fn change_membership(
         reason: reason.unwrap_or_default(),
         ..SetMembership::default()
     };
-    Ok(door.service.set_membership(session, change, "").await?)
+    Ok(context.service.set_membership(session, change, "").await?)
 }
 
 /// Joins the caller to a room; further fields of the body stand in the member event.
 async fn join_room(
-    door: &MatrixContext,
+    context: &MatrixContext,
     session: &CallerSession,
     room: &str,
     reason: Option<String>,
@@ -83,48 +83,70 @@ async fn join_room(
         content,
         ..SetMembership::default()
     };
-    room_id(door.service.set_membership(session, change, "").await?.room_id)
+    room_id(context.service.set_membership(session, change, "").await?.room_id)
+}
+
+async fn join_by_id(
+    context: MatrixContext,
+    session: CallerSession,
+    call: WithBody<join_room_by_id::v3::Request>,
+) -> Result<join_room_by_id::v3::Response, MatrixError> {
+    let WithBody { request, body } = call;
+    let joined = join_room(&context, &session, request.room_id.as_str(), request.reason, body).await?;
+    Ok(join_room_by_id::v3::Response::new(joined))
+}
+
+async fn join_by_id_or_alias(
+    context: MatrixContext,
+    session: CallerSession,
+    call: WithBody<join_room_by_id_or_alias::v3::Request>,
+) -> Result<join_room_by_id_or_alias::v3::Response, MatrixError> {
+    let WithBody { request, body } = call;
+    let joined = join_room(&context, &session, request.room_id_or_alias.as_str(), request.reason, body).await?;
+    Ok(join_room_by_id_or_alias::v3::Response::new(joined))
 }
 
 fn change_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .with_session("join", |door: MatrixContext, session: CallerSession, call: WithBody<join_room_by_id::v3::Request>| async move {
-            let WithBody { request, body } = call;
-            let joined = join_room(&door, &session, request.room_id.as_str(), request.reason, body).await?;
-            Ok(join_room_by_id::v3::Response::new(joined))
-        })
+        .with_session("join", join_by_id)
+        .with_session("join", join_by_id_or_alias)
         .with_session(
-            "join",
-            |door: MatrixContext, session: CallerSession, call: WithBody<join_room_by_id_or_alias::v3::Request>| async move {
-                let WithBody { request, body } = call;
-                let joined = join_room(&door, &session, request.room_id_or_alias.as_str(), request.reason, body).await?;
-                Ok(join_room_by_id_or_alias::v3::Response::new(joined))
+            "leave",
+            |context: MatrixContext, session: CallerSession, request: leave_room::v3::Request| async move {
+                change_membership(&context, &session, request.room_id.as_str(), Change::Leave, "", request.reason)
+                    .await?;
+                Ok(leave_room::v3::Response::new())
             },
         )
-        .with_session("leave", |door: MatrixContext, session: CallerSession, request: leave_room::v3::Request| async move {
-            change_membership(&door, &session, request.room_id.as_str(), Change::Leave, "", request.reason).await?;
-            Ok(leave_room::v3::Response::new())
-        })
         .with_session("invite", send_invite)
-        .with_session("kick", |door: MatrixContext, session: CallerSession, request: kick_user::v3::Request| async move {
-            let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
-            change_membership(&door, &session, room, Change::Kick, target, request.reason).await?;
-            Ok(kick_user::v3::Response::new())
-        })
-        .with_session("ban", |door: MatrixContext, session: CallerSession, request: ban_user::v3::Request| async move {
-            let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
-            change_membership(&door, &session, room, Change::Ban, target, request.reason).await?;
-            Ok(ban_user::v3::Response::new())
-        })
-        .with_session("unban", |door: MatrixContext, session: CallerSession, request: unban_user::v3::Request| async move {
-            let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
-            change_membership(&door, &session, room, Change::Unban, target, request.reason).await?;
-            Ok(unban_user::v3::Response::new())
-        })
+        .with_session(
+            "kick",
+            |context: MatrixContext, session: CallerSession, request: kick_user::v3::Request| async move {
+                let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
+                change_membership(&context, &session, room, Change::Kick, target, request.reason).await?;
+                Ok(kick_user::v3::Response::new())
+            },
+        )
+        .with_session(
+            "ban",
+            |context: MatrixContext, session: CallerSession, request: ban_user::v3::Request| async move {
+                let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
+                change_membership(&context, &session, room, Change::Ban, target, request.reason).await?;
+                Ok(ban_user::v3::Response::new())
+            },
+        )
+        .with_session(
+            "unban",
+            |context: MatrixContext, session: CallerSession, request: unban_user::v3::Request| async move {
+                let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
+                change_membership(&context, &session, room, Change::Unban, target, request.reason).await?;
+                Ok(unban_user::v3::Response::new())
+            },
+        )
 }
 
 async fn send_invite(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: invite_user::v3::Request,
 ) -> Result<invite_user::v3::Response, MatrixError> {
@@ -132,16 +154,16 @@ async fn send_invite(
         return Err(MatrixError::invalid_param("This server has no identity server: invite users by their user id."));
     };
     let target = recipient.user_id.as_str();
-    change_membership(&door, &session, request.room_id.as_str(), Change::Invite, target, recipient.reason).await?;
+    change_membership(&context, &session, request.room_id.as_str(), Change::Invite, target, recipient.reason).await?;
     Ok(invite_user::v3::Response::new())
 }
 
 async fn rooms_joined(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     _request: joined_rooms::v3::Request,
 ) -> Result<joined_rooms::v3::Response, MatrixError> {
-    let ids = door
+    let ids = context
         .read(move |view| {
             let rooms = view.rooms_of(&session.localpart)?;
             rooms
@@ -155,11 +177,12 @@ async fn rooms_joined(
 }
 
 async fn members_joined(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: joined_members::v3::Request,
 ) -> Result<Response, MatrixError> {
-    let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
+    let room = request.room_id.to_string();
+    let localpart = session.localpart.clone();
     let place = move |view: &StateView<'_>| {
         let room = view.resolve_room(&room)?;
         Ok((room, view.present_members_place(&localpart, room)?))
@@ -181,16 +204,17 @@ async fn members_joined(
     };
     let frame = JsonFrame { open: r#"{"joined":{"#, close: "}}" };
     let wanted = StreamedState { event_type: Some(MEMBER), token: None, place, frame };
-    streamed::stream_state(&door, &session, wanted, write).await
+    streamed::stream_state(&context, &session, wanted, write).await
 }
 
 async fn room_members(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: get_member_events::v3::Request,
 ) -> Result<Response, MatrixError> {
     let at = request.at.as_deref().map(limits::cursor_position).transpose()?;
-    let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
+    let room = request.room_id.to_string();
+    let localpart = session.localpart.clone();
     let place = move |view: &StateView<'_>| {
         let room = view.resolve_room(&room)?;
         Ok((room, view.members_place(&localpart, room, at)?))
@@ -209,7 +233,7 @@ async fn room_members(
     };
     let frame = JsonFrame { open: r#"{"chunk":["#, close: "]}" };
     let wanted = StreamedState { event_type: Some(MEMBER), token: at, place, frame };
-    streamed::stream_state(&door, &session, wanted, write).await
+    streamed::stream_state(&context, &session, wanted, write).await
 }
 
 #[derive(Default, Deserialize)]

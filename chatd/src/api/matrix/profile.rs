@@ -12,8 +12,8 @@ use ruma::{OwnedMxcUri, UserId};
 
 pub(super) fn profile_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .open_read("profile_get", |door: MatrixContext, consistency, request: get_profile::v3::Request| async move {
-            let account = find_account(&door, consistency, &request.user_id).await?;
+        .open_read("profile_get", |context: MatrixContext, consistency, request: get_profile::v3::Request| async move {
+            let account = find_account(&context, consistency, &request.user_id).await?;
             Ok(profile_fields(&account).collect())
         })
         .open_read("profile_field_get", get_field)
@@ -29,32 +29,33 @@ fn profile_fields(account: &UserAccount) -> impl Iterator<Item = ProfileFieldVal
 }
 
 async fn find_account(
-    door: &MatrixContext,
+    context: &MatrixContext,
     consistency: ReadConsistency,
     user: &UserId,
 ) -> Result<UserAccount, MatrixError> {
-    let localpart = door.service.parse_user(user.as_str())?;
-    let account = door.read_with(consistency, move |view| view.account(&localpart)).await?;
+    let localpart = context.service.parse_user(user.as_str())?;
+    let account = context.read_with(consistency, move |view| view.account(&localpart)).await?;
     account.ok_or_else(|| MatrixError::not_found(format!("There is no user {user}.")))
 }
 
 async fn get_field(
-    door: MatrixContext,
+    context: MatrixContext,
     consistency: ReadConsistency,
     request: get_profile_field::v3::Request,
 ) -> Result<get_profile_field::v3::Response, MatrixError> {
-    let account = find_account(&door, consistency, &request.user_id).await?;
+    let account = find_account(&context, consistency, &request.user_id).await?;
     let value = profile_fields(&account).find(|value| value.field_name() == request.field);
     let value = value.ok_or_else(|| MatrixError::not_found(format!("The user has set no {}.", request.field)))?;
     Ok(get_profile_field::v3::Response::new(value))
 }
 
 async fn set_field(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: set_profile_field::v3::Request,
 ) -> Result<set_profile_field::v3::Response, MatrixError> {
     super::account::check_own_account(&session, &request.user_id)?;
+    // In parts: a user may be in thousands of rooms, and one command must not renew all of their member events.
     let change = match request.value {
         ProfileFieldValue::DisplayName(name) => {
             SetProfile { display_name: Some(name), avatar_url: None, in_parts: true }
@@ -69,6 +70,6 @@ async fn set_field(
             )));
         }
     };
-    door.service.set_profile(&session, change).await?;
+    context.service.set_profile(&session, change).await?;
     Ok(set_profile_field::v3::Response::new())
 }

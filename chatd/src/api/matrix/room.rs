@@ -27,7 +27,7 @@ pub(super) fn room_id(room: String) -> Result<OwnedRoomId, MatrixError> {
 }
 
 async fn create_from_request(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: create_room::Request,
 ) -> Result<create_room::Response, MatrixError> {
@@ -60,7 +60,7 @@ async fn create_from_request(
         listed,
         creation_content,
     };
-    let made = door.service.create_room(&session, room, "").await?;
+    let made = context.service.create_room(&session, room, "").await?;
     Ok(create_room::Response::new(room_id(made.room_id)?))
 }
 
@@ -108,14 +108,15 @@ fn state_input<T>(event: Raw<T>) -> Result<StateInput, MatrixError> {
 }
 
 async fn resolve_alias(
-    door: MatrixContext,
+    context: MatrixContext,
     consistency: ReadConsistency,
     request: get_alias::Request,
 ) -> Result<get_alias::Response, MatrixError> {
     let alias = request.room_alias.to_string();
-    let room = door
+    let room = context
         .read_with(consistency, move |view| match view.resolve_room(&alias) {
             Ok(room) => view.room_id(room).map(Some),
+            // Aliases are public: an absent one is M_NOT_FOUND, where a room id would be M_FORBIDDEN.
             Err(QueryError::RoomNotFound) => Ok(None),
             Err(other) => Err(other),
         })
@@ -123,7 +124,7 @@ async fn resolve_alias(
     let room = room.ok_or_else(|| {
         MatrixError::not_found(format!("No room on this server has the alias {}.", request.room_alias))
     })?;
-    let here = OwnedServerName::try_from(door.service.server_name())
+    let here = OwnedServerName::try_from(context.service.server_name())
         .map_err(|error| MatrixError::invalid_param(format!("The server's name is not valid: {error}.")))?;
     Ok(get_alias::Response::new(room_id(room)?, vec![here]))
 }

@@ -12,22 +12,22 @@ use serde::de::IgnoredAny;
 
 pub(super) fn session_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .open("login_types", |_door, _request: get_login_types::v3::Request| async {
+        .open("login_types", |_context, _request: get_login_types::v3::Request| async {
             let password = get_login_types::v3::LoginType::Password(Default::default());
             Ok(get_login_types::v3::Response::new(vec![password]))
         })
         .open_checked("login", names_its_type, log_in)
         .with_session(
             "logout",
-            |door: MatrixContext, session: CallerSession, _request: logout::v3::Request| async move {
-                door.service.logout(&session, false).await?;
+            |context: MatrixContext, session: CallerSession, _request: logout::v3::Request| async move {
+                context.service.logout(&session, false).await?;
                 Ok(logout::v3::Response::new())
             },
         )
         .with_session(
             "logout_all",
-            |door: MatrixContext, session: CallerSession, _request: logout_all::v3::Request| async move {
-                door.service.logout(&session, true).await?;
+            |context: MatrixContext, session: CallerSession, _request: logout_all::v3::Request| async move {
+                context.service.logout(&session, true).await?;
                 Ok(logout_all::v3::Response::new())
             },
         )
@@ -45,7 +45,7 @@ fn names_its_type(body: &[u8]) -> Result<(), MatrixError> {
     named.map_err(|error| MatrixError::bad_json(format!("The body is not valid for this endpoint: {error}.")))
 }
 
-async fn log_in(door: MatrixContext, request: login::v3::Request) -> Result<login::v3::Response, MatrixError> {
+async fn log_in(context: MatrixContext, request: login::v3::Request) -> Result<login::v3::Response, MatrixError> {
     let login::v3::LoginInfo::Password(password) = request.login_info else {
         return Err(MatrixError::forbidden("This server supports only logins of type m.login.password."));
     };
@@ -61,17 +61,18 @@ async fn log_in(door: MatrixContext, request: login::v3::Request) -> Result<logi
         device_id: request.device_id.map(String::from).unwrap_or_default(),
         device_display_name: request.initial_device_display_name.unwrap_or_default(),
     };
-    let logged_in = door.service.login(new_login, door.caller).await?;
+    let logged_in = context.service.login(new_login, context.caller).await?;
     let LoggedIn { user_id, device_id, access_token, expires_in: _ } = logged_in;
     // No `expires_in`: the spec ties it to refresh tokens, and a session that is extended by use needs none.
     Ok(login::v3::Response::new(super::account::user_id(user_id)?, access_token, device_id.into()))
 }
 
 async fn who_am_i(
-    _door: MatrixContext,
+    _context: MatrixContext,
     session: CallerSession,
     _request: whoami::v3::Request,
 ) -> Result<whoami::v3::Response, MatrixError> {
+    // Never a guest: this server has none.
     let mut response = whoami::v3::Response::new(super::account::user_id(session.user_id)?, false);
     response.device_id = Some(session.device_id.into());
     Ok(response)

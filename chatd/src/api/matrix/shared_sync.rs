@@ -72,6 +72,7 @@ impl SharedSync {
             return;
         }
         if joined.of.len() >= MOST_USERS || joined.rooms + known.rooms.len() > MOST_ROOMS {
+            // All at once: evicting one by one needs an order of use, and a poll that finds nothing only reads rows.
             *joined = JoinedRooms::default();
         }
         joined.rooms += known.rooms.len();
@@ -97,6 +98,7 @@ impl SharedSync {
     /// Returns the place for some news: the same for all who ask for the same.
     pub(super) fn news(&self, key: NewsKey) -> SharedNews {
         let mut news = lock_unpoisoned(&self.news);
+        // From the newest on: whoever asks was just woken for it.
         if let Some((_, found)) = news.iter().rev().find(|(known, _)| *known == key) {
             return found.clone();
         }

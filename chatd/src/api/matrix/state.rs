@@ -23,25 +23,28 @@ pub(super) fn state_routes(routes: EndpointRoutes) -> EndpointRoutes {
 }
 
 async fn set_state(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: send_state_event::v3::Request,
 ) -> Result<send_state_event::v3::Response, MatrixError> {
     let content = Bytes::from(request.body.into_json().get().to_owned().into_bytes());
     let event_type = request.event_type.to_string();
     let room = request.room_id.as_str();
-    let sent = door.service.set_state(&session, room, &event_type, &request.state_key, content, "").await?;
+    let sent = context.service.set_state(&session, room, &event_type, &request.state_key, content, "").await?;
     Ok(send_state_event::v3::Response::new(event_id(sent.event_id)?))
 }
 
 async fn get_one(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: get_state_event_for_key::v3::Request,
 ) -> Result<get_state_event_for_key::v3::Response, MatrixError> {
-    let (room, event_type) = (request.room_id.to_string(), request.event_type.to_string());
-    let (wanted, key, localpart) = (event_type.clone(), request.state_key.clone(), session.localpart.clone());
-    let found = door
+    let room = request.room_id.to_string();
+    let event_type = request.event_type.to_string();
+    let wanted = event_type.clone();
+    let key = request.state_key.clone();
+    let localpart = session.localpart.clone();
+    let found = context
         .read(move |view| {
             let room = view.resolve_room(&room)?;
             view.state_event_for(&localpart, room, &wanted, &key)
@@ -60,11 +63,12 @@ async fn get_one(
 }
 
 async fn get_all(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: get_state_events::v3::Request,
 ) -> Result<Response, MatrixError> {
-    let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
+    let room = request.room_id.to_string();
+    let localpart = session.localpart.clone();
     let place = move |view: &StateView<'_>| {
         let room = view.resolve_room(&room)?;
         Ok((room, view.state_place(&localpart, room)?))
@@ -77,5 +81,5 @@ async fn get_all(
     };
     let frame = JsonFrame { open: "[", close: "]" };
     let wanted = StreamedState { event_type: None, token: None, place, frame };
-    streamed::stream_state(&door, &session, wanted, write).await
+    streamed::stream_state(&context, &session, wanted, write).await
 }

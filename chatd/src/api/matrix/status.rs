@@ -13,18 +13,18 @@ pub(super) const NAME: &str = "quorateStatus";
 
 /// Answers with the overview of the cluster, for users whom the configuration names as administrators.
 pub(super) async fn get_cluster_status(
-    State(door): State<MatrixContext>,
+    State(context): State<MatrixContext>,
     request: Request,
 ) -> Result<Json<Value>, MatrixError> {
     let claim = RequestCredentials::of(&request);
-    let call = door.metrics.door(metrics::ClientApi::Matrix, NAME);
+    let call = context.metrics.call(metrics::ClientApi::Matrix, NAME);
     call.run(async {
-        let session = claim.session(&door).await?;
-        if !door.service.is_administrator(&session) {
+        let session = claim.session(&context).await?;
+        if !context.service.is_administrator(&session) {
             let message = "Only administrators may read this; `administrators` in the configuration lists them.";
             return Err(MatrixError::forbidden(message));
         }
-        Ok(Json(door.admin.overview_document().await))
+        Ok(Json(context.admin.overview_document().await))
     })
     .await
 }

@@ -54,7 +54,7 @@ pub(super) struct StreamedState<P> {
 
 /// Answers with the state of the room that the question `place` gives, as the caller may see it.
 pub(super) async fn stream_state<P>(
-    door: &MatrixContext,
+    context: &MatrixContext,
     session: &CallerSession,
     wanted: StreamedState<P>,
     write: impl WriteItem,
@@ -68,8 +68,9 @@ where
         let (room, at) = place(view)?;
         Ok((room, at, view.state_part_for(&localpart, room, event_type, at, None)?))
     };
-    let (room, at, first) = door.read_at(token, question).await?;
-    let (service, localpart) = (door.service.clone(), session.localpart.clone());
+    let (room, at, first) = context.read_at(token, question).await?;
+    let service = context.service.clone();
+    let localpart = session.localpart.clone();
     let deadline = Instant::now() + LONGEST;
     let mut answer = StateAnswer { service, localpart, room, at, event_type, frame, write, any: false, deadline };
     let mut out = frame.open.as_bytes().to_vec();
@@ -160,6 +161,7 @@ impl<W: WriteItem> StateAnswer<W> {
         let (room, at, event_type) = (self.room, self.at, self.event_type);
         let localpart = self.localpart.clone();
         let question = move |view: &StateView<'_>| view.state_part_for(&localpart, room, event_type, at, Some(&from));
+        // Local: the first part was as fresh as promised, and all parts are of its position.
         let (part, _) = self.service.read(ReadConsistency::Local, question).await?;
         let mut out = Vec::new();
         let next = self.add(part, &mut out).map_err(|_| RequestRefusal::internal())?;

@@ -47,65 +47,66 @@ pub(super) fn sync_routes(routes: EndpointRoutes) -> EndpointRoutes {
 }
 
 async fn answer_sync(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: api::Request,
 ) -> Result<api::Response, MatrixError> {
-    let delivery = door.metrics.delivery(metrics::ClientApi::Matrix);
-    let filter = requested_filter(&door, &session, request.filter).await?;
+    let delivery = context.metrics.delivery(metrics::ClientApi::Matrix);
+    let filter = requested_filter(&context, &session, request.filter).await?;
     let token = request.since.as_deref().map(limits::sync_token).transpose()?;
     let since = token.map(|token| token.at);
     // A poll that is parked when the pod begins to stop is answered then; one that comes later waits a moment.
-    let came_late = door.service.stopping().is_cancelled();
+    let came_late = context.service.stopping().is_cancelled();
     let longest = if came_late { STOPPING_WAIT } else { MAX_WAIT };
     let deadline = Instant::now() + request.timeout.unwrap_or_default().min(longest);
     // Without a token, with the whole state asked for, or with rooms still to come, there is always something to tell.
     let at_once = token.is_none_or(|token| token.rest.is_some()) || request.full_state;
-    let mut poll = SyncPoll::open(&door, &session, token, request.full_state, filter);
-    let (mut parked, mut ends_in) = (false, session.ends_in(door.service.now_ms()));
+    let mut poll = SyncPoll::open(&context, &session, token, request.full_state, filter);
+    let mut parked = false;
+    let mut ends_in = session.ends_in(context.service.now_ms());
     loop {
         let response = poll.look().await?;
         if parked {
             // After the look: what was applied after a logout is not given to its session.
-            ends_in = door.service.revalidate(&session).await?.ends_in(door.service.now_ms());
+            ends_in = context.service.revalidate(&session).await?.ends_in(context.service.now_ms());
         }
         let why = if at_once {
             Some(SyncAnswer::Initial)
         } else if !response.is_empty() {
             Some(SyncAnswer::Event)
-        } else if !came_late && door.service.stopping().is_cancelled() {
+        } else if !came_late && context.service.stopping().is_cancelled() {
             Some(SyncAnswer::Stopping)
         } else {
             (Instant::now() >= deadline).then_some(SyncAnswer::Timeout)
         };
         if let Some(why) = why {
-            let _traced = delivery_spans(&door, since, &response);
+            let _traced = delivery_spans(&context, since, &response);
             let oldest = since.and_then(|since| oldest_after(&response, since));
-            delivery.handed(oldest.and_then(|position| door.service.feed().applied_at(position)));
-            door.metrics.synced(why);
+            delivery.handed(oldest.and_then(|position| context.service.feed().applied_at(position)));
+            context.metrics.synced(why);
             return render_sync(response, &session);
         }
-        let _parked = door.metrics.parked();
+        let _parked = context.metrics.parked();
         parked = true;
         // One more look when the session runs out: within a second, if it was used meanwhile.
         let ends = ends_in.map_or(deadline, |left| Instant::now() + left.max(RECHECK));
         tokio::select! {
             () = poll.changed() => {}
             () = tokio::time::sleep_until(deadline.min(ends)) => {}
-            () = door.service.stopping().cancelled_owned(), if !came_late => {}
+            () = context.service.stopping().cancelled_owned(), if !came_late => {}
         }
     }
 }
 
 /// Begins spans for the sampled events of the answer; they end when they are dropped.
-fn delivery_spans(door: &MatrixContext, since: Option<Position>, answer: &SyncResponse) -> Vec<LiveSpan> {
+fn delivery_spans(context: &MatrixContext, since: Option<Position>, answer: &SyncResponse) -> Vec<LiveSpan> {
     let timelines = answer.join.iter().map(|room| &room.timeline).chain(answer.leave.iter().map(|room| &room.timeline));
     let events = timelines.flat_map(|timeline| &timeline.events).map(|event| event.position);
-    door.service.feed().deliveries().of(since.unwrap_or(Position::ZERO), events, "matrix")
+    context.service.feed().deliveries().of(since.unwrap_or(Position::ZERO), events, "matrix")
 }
 
 async fn requested_filter(
-    door: &MatrixContext,
+    context: &MatrixContext,
     session: &CallerSession,
     filter: Option<api::Filter>,
 ) -> Result<Arc<SyncFilter>, MatrixError> {
@@ -113,21 +114,26 @@ async fn requested_filter(
         None => return Ok(Arc::default()),
         Some(api::Filter::FilterDefinition(definition)) => serde_json::to_vec(&definition)
             .map_err(|error| MatrixError::bad_json(format!("The filter cannot be read: {error}.")))?,
-        Some(api::Filter::FilterId(id)) => return filter_of_id(door, session, &id).await,
+        Some(api::Filter::FilterId(id)) => return filter_of_id(context, session, &id).await,
         Some(_) => return Err(MatrixError::invalid_param("The filter is neither an id nor a definition.")),
     };
     SyncFilter::from_json(&json).map(Arc::new).map_err(MatrixError::bad_json)
 }
 
-async fn filter_of_id(door: &MatrixContext, session: &CallerSession, id: &str) -> Result<Arc<SyncFilter>, MatrixError> {
+async fn filter_of_id(
+    context: &MatrixContext,
+    session: &CallerSession,
+    id: &str,
+) -> Result<Arc<SyncFilter>, MatrixError> {
+    // Any other text is refused below, like the number of a filter that was removed.
     let number = id.parse().ok();
-    if let Some(known) = number.and_then(|number| door.shared.filter(&session.localpart, number)) {
+    if let Some(known) = number.and_then(|number| context.shared.filter(&session.localpart, number)) {
         return Ok(known);
     }
-    let json = stored_filter(door, session, id).await?;
+    let json = stored_filter(context, session, id).await?;
     let filter = SyncFilter::from_json(&json).map(Arc::new).map_err(MatrixError::bad_json)?;
     if let Some(number) = number {
-        door.shared.put_filter(&session.localpart, number, filter.clone());
+        context.shared.put_filter(&session.localpart, number, filter.clone());
     }
     Ok(filter)
 }

@@ -32,34 +32,37 @@ pub(super) fn event_id(event: String) -> Result<OwnedEventId, MatrixError> {
 }
 
 async fn send_message(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: send_message_event::v3::Request,
 ) -> Result<send_message_event::v3::Response, MatrixError> {
     let content = Bytes::from(request.body.into_json().get().to_owned().into_bytes());
-    let (room, event_type) = (request.room_id.as_str(), request.event_type.to_string());
-    let sent = door.service.send(&session, room, &event_type, content, request.txn_id.as_str()).await?;
+    let room = request.room_id.as_str();
+    let event_type = request.event_type.to_string();
+    let sent = context.service.send(&session, room, &event_type, content, request.txn_id.as_str()).await?;
     Ok(send_message_event::v3::Response::new(event_id(sent.event_id)?))
 }
 
 async fn send_redaction(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: redact_event::v3::Request,
 ) -> Result<redact_event::v3::Response, MatrixError> {
     let reason = request.reason.unwrap_or_default();
     let (room, target) = (request.room_id.as_str(), request.event_id.as_str());
-    let sent = door.service.redact(&session, room, target, &reason, request.txn_id.as_str()).await?;
+    let sent = context.service.redact(&session, room, target, &reason, request.txn_id.as_str()).await?;
     Ok(redact_event::v3::Response::new(event_id(sent.event_id)?))
 }
 
 async fn get_event(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: get_room_event::v3::Request,
 ) -> Result<get_room_event::v3::Response, MatrixError> {
-    let (localpart, id) = (session.localpart.clone(), request.event_id.to_string());
-    let found = door.read(move |view| view.event(&localpart, &id)).await?;
+    let localpart = session.localpart.clone();
+    let id = request.event_id.to_string();
+    let found = context.read(move |view| view.event(&localpart, &id)).await?;
+    // The event is found, and its visibility judged, by its id alone; the room in the path is only compared.
     if found.room_id != request.room_id.as_str() {
         return Err(MatrixError::not_found("The room has no such event, or you may not see it."));
     }
@@ -67,7 +70,7 @@ async fn get_event(
 }
 
 async fn get_messages(
-    door: MatrixContext,
+    context: MatrixContext,
     session: CallerSession,
     request: get_message_events::v3::Request,
 ) -> Result<get_message_events::v3::Response, MatrixError> {
@@ -77,13 +80,15 @@ async fn get_messages(
     };
     let from = match (&request.from, direction) {
         (Some(token), _) => limits::cursor_position(token)?,
+        // Without `from`, the page begins at the end of what the caller may see (specification, "GET /messages").
         (None, ScanDirection::Backward) => Position::MAX,
         (None, ScanDirection::Forward) => Position::ZERO,
     };
     let until = request.to.as_deref().map(limits::cursor_position).transpose()?;
     let limit = usize::try_from(u64::from(request.limit)).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
     let lazy = !request.filter.lazy_load_options.is_disabled();
-    let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
+    let room = request.room_id.to_string();
+    let localpart = session.localpart.clone();
     // The pod that gave these tokens had applied that far.
     let given = [request.from.is_some().then_some(from), until].into_iter().flatten().max();
     let question = move |view: &StateView<'_>| {
@@ -92,7 +97,7 @@ async fn get_messages(
         let members = if lazy { view.senders_of(&localpart, room, &mut page, direction)? } else { Vec::new() };
         Ok((page, members))
     };
-    let (page, members) = door.read_at(given, question).await?;
+    let (page, members) = context.read_at(given, question).await?;
     let mut response = get_message_events::v3::Response::new();
     response.start = request.from.unwrap_or_else(|| id::encode_cursor(page.prev));
     response.end = page.next.map(id::encode_cursor);
@@ -114,6 +119,7 @@ fn truncate_page(mut page: EventPage, until: Option<Position>, direction: ScanDi
         ScanDirection::Forward => event.position <= until,
     });
     if page.events.len() < before {
+        // No `end` tells the client that it has everything up to its `to`.
         page.next = None;
     }
     page

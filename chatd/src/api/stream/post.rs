@@ -8,7 +8,7 @@ use crate::metrics::StreamGuard;
 use crate::service::{
     CallerSession, ChatService, OrderedPosts, RefusalCode, RequestRefusal, SentEvent, SessionWatch, WriteProposal,
 };
-use crate::trace::{TraceRequest, door::CallTrace};
+use crate::trace::{TraceRequest, call::CallTrace};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use quorate_wire::chat::v1::{PostRequest, PostResponse, PostResult, SendRequest, post_result};
 use tokio::sync::mpsc::{self, Permit, Sender};
@@ -96,8 +96,9 @@ impl PostTask {
                 break;
             }
             let waiting = self.flying.len().saturating_add(self.done.len());
-            let (reading, flying, acknowledging) =
-                (self.frames.is_some() && waiting < IN_FLIGHT, !self.flying.is_empty(), !self.done.is_empty());
+            let reading = self.frames.is_some() && waiting < IN_FLIGHT;
+            let flying = !self.flying.is_empty();
+            let acknowledging = !self.done.is_empty();
             let turn = tokio::select! {
                 // Outcomes before frames out, so that one frame carries all that are there; frames in last.
                 biased;
@@ -152,6 +153,7 @@ impl PostTask {
             let message = format!("a frame holds at most {MAX_EVENTS} events and {MAX_FRAME} bytes; send smaller ones");
             return Err(RequestRefusal::new(RefusalCode::TooLarge, message));
         }
+        // Once for the frame: apply would refuse each of its events by itself.
         self.standing.check()
     }
 

@@ -50,7 +50,8 @@ impl FrameReader {
             // The client may have taken the frame before it long ago.
             return Some(self.subscription.check().map(|()| frame).map_err(|refusal| self.end(refusal)));
         }
-        let (stopping, before) = (self.stopping.clone(), self.subscription.after());
+        let stopping = self.stopping.clone();
+        let before = self.subscription.after();
         tokio::select! {
             // Readers move before the pod goes, not after.
             biased;
@@ -66,6 +67,7 @@ impl FrameReader {
                     let _traced = self.subscription.traced(before, &step.events);
                     let events = step.events.into_iter().map(|event| (event.position, convert::event_to_wire(event, &self.session)));
                     self.ready = split_frames(events, step.after);
+                    // Never empty: a step without events is a frame with its cursor.
                     self.ready.pop_front().map(Ok)
                 }
                 Err(refusal) => Some(Err(self.end(refusal))),

@@ -1,7 +1,7 @@
 //! Server side of an append stream: requests go into openraft as they arrive, and answers come back as they are
 //! flushed, in the same order.
 
-use super::{PeerDoor, STOPPING, malformed_status, stopped_status};
+use super::{PeerListener, STOPPING, malformed_status, stopped_status};
 use crate::raft::{
     clock::TimeStamp,
     network::convert::{append_from_pb, appended_to_pb},
@@ -38,14 +38,14 @@ fn lock_unanswered(link: &UnansweredRef) -> MutexGuard<'_, UnansweredAppends> {
 /// Serves one stream. The answers end when the requests have ended and all are answered: a heartbeat is a stream of one
 /// request, and the leader waits for its end.
 pub(super) fn serve_appends(
-    door: PeerDoor,
+    listener: PeerListener,
     from: Option<IpAddr>,
     stamp: Option<TimeStamp>,
     incoming: Streaming<pb::AppendRequest>,
 ) -> BoxStream<'static, Result<pb::AppendResponse, Status>> {
     let link = UnansweredRef::default();
     let reading = IncomingAppends {
-        door: door.clone(),
+        listener: listener.clone(),
         from,
         stamp: stamp.map(|stamp| (stamp, Instant::now())),
         incoming,
@@ -55,10 +55,10 @@ pub(super) fn serve_appends(
         let request = reading.next().await?;
         Some((request, reading))
     });
-    let results = door.consensus.append(requests.boxed());
-    let answering = Some((results, link, door));
+    let results = listener.consensus.append(requests.boxed());
+    let answering = Some((results, link, listener));
     let answers = stream::unfold(answering, |answering| async move {
-        let (mut results, link, door) = answering?;
+        let (mut results, link, listener) = answering?;
         let Some(result) = results.next().await else {
             let failure = lock_unanswered(&link).failure.take()?;
             return Some((Err(failure), None));
@@ -69,18 +69,18 @@ pub(super) fn serve_appends(
         };
         // A sender with an older vote than this node's is not the leader that readiness asks about.
         if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
-            door.contact.stamp();
+            listener.contact.stamp();
         }
         let Some(sequence) = lock_unanswered(&link).sequences.pop_front() else {
             return Some((Err(Status::internal("a response without a request")), None));
         };
-        Some((Ok(appended_to_pb(sequence, &result)), Some((results, link, door))))
+        Some((Ok(appended_to_pb(sequence, &result)), Some((results, link, listener))))
     });
     answers.boxed()
 }
 
 struct IncomingAppends {
-    door: PeerDoor,
+    listener: PeerListener,
     from: Option<IpAddr>,
     /// Time that the leader used when it opened the stream; the first request confirms that the leader is of this
     /// cluster.
@@ -101,14 +101,14 @@ impl IncomingAppends {
     }
 
     async fn read(&mut self) -> Result<Option<AppendEntriesRequest<TypeConfig>>, Status> {
-        let next = self.door.closed.run_until_cancelled(self.incoming.message()).await;
+        let next = self.listener.closed.run_until_cancelled(self.incoming.message()).await;
         let next = next.ok_or_else(|| Status::unavailable(STOPPING))?;
         // A sender that disconnected is no failure of this node: there is nobody to answer.
         let Ok(Some(request)) = next else { return Ok(None) };
-        self.door.member(request.target.as_ref(), self.from).await?;
+        self.listener.member(request.target.as_ref(), self.from).await?;
         if let Some((TimeStamp { time_ms, trust }, at)) = self.stamp.take() {
             let since = whole_millis(at.elapsed());
-            self.door.peers.time().heard_leader(time_ms.saturating_add(since), trust);
+            self.listener.peers.time().heard_leader(time_ms.saturating_add(since), trust);
         }
         let sequence = request.sequence;
         let request = append_from_pb(request).map_err(|error| malformed_status(&error))?;

@@ -1,6 +1,6 @@
 //! Server side of a forward stream: a follower's writes, answered as they are applied, in any order.
 
-use super::PeerDoor;
+use super::PeerListener;
 use crate::raft::{
     forward::answer_to_pb,
     propose::{error::ProposeAttempt, packer::QueuePermit},
@@ -21,7 +21,7 @@ use tonic::{Status, Streaming};
 const IN_FLIGHT: usize = 4096;
 
 pub(super) struct ForwardSession {
-    door: PeerDoor,
+    listener: PeerListener,
     incoming: Streaming<pb::ForwardRequest>,
     open: bool,
     /// Reserved place in the proposer's queue for the next command; without one, the stream is not read.
@@ -32,10 +32,10 @@ pub(super) struct ForwardSession {
 impl ForwardSession {
     /// Serves one stream, which ends once the follower has ended its side and everything is answered.
     pub(super) fn serve(
-        door: PeerDoor,
+        listener: PeerListener,
         incoming: Streaming<pb::ForwardRequest>,
     ) -> BoxStream<'static, Result<pb::ForwardResponse, Status>> {
-        let forwarding = Self { door, incoming, open: true, place: None, answers: FuturesUnordered::new() };
+        let forwarding = Self { listener, incoming, open: true, place: None, answers: FuturesUnordered::new() };
         let answers = stream::unfold(Some(forwarding), |forwarding| async move {
             let mut forwarding = forwarding?;
             match forwarding.next().await {
@@ -50,7 +50,7 @@ impl ForwardSession {
         loop {
             tokio::select! {
                 Some(answer) = self.answers.next() => return Ok(Some(answer)),
-                place = self.door.proposer.place(), if self.open && self.place.is_none() => match place {
+                place = self.listener.proposer.place(), if self.open && self.place.is_none() => match place {
                     Some(place) => self.place = Some(place),
                     None => return Err(Status::unavailable("this pod is stopping")),
                 },
@@ -68,14 +68,14 @@ impl ForwardSession {
 
     /// Starts a command. It is queued when this function returns, so that a follower's commands keep their order.
     fn start(&mut self, request: pb::ForwardRequest) -> Result<(), Status> {
-        self.door.identity().check(request.target.as_ref())?;
+        self.listener.identity().check(request.target.as_ref())?;
         let sequence = request.sequence;
         // Always present: the stream is read only with a place.
         let Some(place) = self.place.take() else { return Ok(()) };
         let answer = match Envelope::decode(request.envelope.clone()) {
             Ok(envelope) => {
                 let trace = wire::from_pb(request.trace.as_ref());
-                let attempt = self.door.proposer.lead(request.envelope, envelope, place, trace);
+                let attempt = self.listener.proposer.lead(request.envelope, envelope, place, trace);
                 async move { answer_to_pb(sequence, attempt.await) }.boxed()
             }
             // No pod of this version sends this; it is answered by itself, instead of breaking the stream for all.

@@ -51,13 +51,13 @@ fn methods() -> Vec<String> {
 }
 
 pub(super) async fn answers(cluster: &Cluster, places: &Places, table: &mut String) {
-    let door = cluster.chat(0).await;
+    let client = cluster.chat(0).await;
     let methods = methods();
     assert!(methods.len() > 10, "{methods:?}");
     for method in methods {
         let mut answers = Answers::default();
         for caller in callers(&method) {
-            let call = Call { door: door.clone(), places, caller: *caller, room: room(places, &method, *caller) };
+            let call = Call { client: client.clone(), places, caller: *caller, room: room(places, &method, *caller) };
             let answer = match call.answer(&method).await {
                 Ok(()) => "OK".to_owned(),
                 Err(status) if status.code() == Code::Ok => {
@@ -96,7 +96,7 @@ fn room(places: &Places, method: &str, caller: Caller) -> Room {
 }
 
 struct Call<'p> {
-    door: ChatClient<Channel>,
+    client: ChatClient<Channel>,
     places: &'p Places,
     caller: Caller,
     room: Room,
@@ -114,56 +114,58 @@ impl Call<'_> {
     async fn fresh_session(&self) -> String {
         let username = format!("grpc-leaver-{}", self.places.number());
         let request = RegisterRequest { username, password: "a password".into(), ..RegisterRequest::default() };
-        self.door.clone().register(request).await.expect("registered").into_inner().access_token
+        self.client.clone().register(request).await.expect("registered").into_inner().access_token
     }
 
     async fn answer(&self, method: &str) -> Result<(), Status> {
-        let mut door = self.door.clone();
+        let mut client = self.client.clone();
         let (room_id, number) = (self.room.id.clone(), self.places.number().to_string());
         match method {
             "Chat/Register" => {
                 let username = format!("grpc-{number}");
                 let request = RegisterRequest { username, password: "a password".into(), ..Default::default() };
-                door.register(self.asks(request)).await.map(drop)
+                client.register(self.asks(request)).await.map(drop)
             }
             "Chat/Login" => {
                 let (username, password) = ("guest".into(), "a password".into());
-                door.login(self.asks(LoginRequest { username, password, ..Default::default() })).await.map(drop)
+                client.login(self.asks(LoginRequest { username, password, ..Default::default() })).await.map(drop)
             }
             "Chat/Logout" => {
                 let request = match self.caller {
                     Caller::User(_) => with_token(LogoutRequest::default(), &self.fresh_session().await),
                     _ => self.asks(LogoutRequest::default()),
                 };
-                door.logout(request).await.map(drop)
+                client.logout(request).await.map(drop)
             }
-            "Chat/WhoAmI" => door.who_am_i(self.asks(WhoAmIRequest {})).await.map(drop),
-            "Chat/CreateRoom" => door.create_room(self.asks(CreateRoomRequest::default())).await.map(drop),
-            "Chat/ListRooms" => door.list_rooms(self.asks(ListRoomsRequest::default())).await.map(drop),
-            "Chat/ListServers" => door.list_servers(self.asks(ListServersRequest {})).await.map(drop),
+            "Chat/WhoAmI" => client.who_am_i(self.asks(WhoAmIRequest {})).await.map(drop),
+            "Chat/CreateRoom" => client.create_room(self.asks(CreateRoomRequest::default())).await.map(drop),
+            "Chat/ListRooms" => client.list_rooms(self.asks(ListRoomsRequest::default())).await.map(drop),
+            "Chat/ListServers" => client.list_servers(self.asks(ListServersRequest {})).await.map(drop),
             "Chat/JoinRoom" => {
-                door.join_room(self.asks(JoinRoomRequest { room: room_id, ..Default::default() })).await.map(drop)
+                client.join_room(self.asks(JoinRoomRequest { room: room_id, ..Default::default() })).await.map(drop)
             }
             "Chat/LeaveRoom" => {
-                door.leave_room(self.asks(LeaveRoomRequest { room_id, ..Default::default() })).await.map(drop)
+                client.leave_room(self.asks(LeaveRoomRequest { room_id, ..Default::default() })).await.map(drop)
             }
             "Chat/Invite" => {
                 let request = InviteRequest { room_id, user_id: user_id("guest"), ..Default::default() };
-                door.invite(self.asks(request)).await.map(drop)
+                client.invite(self.asks(request)).await.map(drop)
             }
             "Chat/ListMembers" => {
-                door.list_members(self.asks(ListMembersRequest { room_id, ..Default::default() })).await.map(drop)
+                client.list_members(self.asks(ListMembersRequest { room_id, ..Default::default() })).await.map(drop)
             }
             "Chat/SetState" => {
                 let (r#type, content) = ("m.room.name".into(), r#"{"name":"x"}"#.into());
                 let request = SetStateRequest { room_id, r#type, content, ..Default::default() };
-                door.set_state(self.asks(request)).await.map(drop)
+                client.set_state(self.asks(request)).await.map(drop)
             }
-            "Chat/Send" => door.send(self.asks(message(&room_id, "x", &number))).await.map(drop),
+            "Chat/Send" => client.send(self.asks(message(&room_id, "x", &number))).await.map(drop),
             "Chat/Post" => self.post(message(&room_id, "x", &number)).await,
-            "Chat/History" => door.history(self.asks(HistoryRequest { room_id, ..Default::default() })).await.map(drop),
+            "Chat/History" => {
+                client.history(self.asks(HistoryRequest { room_id, ..Default::default() })).await.map(drop)
+            }
             "Chat/Subscribe" => {
-                door.subscribe(self.asks(SubscribeRequest { room_id, ..Default::default() })).await.map(drop)
+                client.subscribe(self.asks(SubscribeRequest { room_id, ..Default::default() })).await.map(drop)
             }
             other => panic!("{other} is new: say here how it is called"),
         }
@@ -172,7 +174,7 @@ impl Call<'_> {
     /// Posts one event over a stream and returns its result.
     async fn post(&self, event: SendRequest) -> Result<(), Status> {
         let frames = tokio_stream::iter([PostRequest { events: vec![event] }]);
-        let mut answers = self.door.clone().post(self.asks(frames)).await?.into_inner();
+        let mut answers = self.client.clone().post(self.asks(frames)).await?.into_inner();
         let frame = answers.message().await?.expect("an answer");
         match frame.results.into_iter().next().and_then(|result| result.result) {
             Some(post_result::Result::Accepted(_)) => Ok(()),

@@ -13,19 +13,19 @@ pub const PASSWORD: &str = "a password";
 #[derive(Clone)]
 pub struct User {
     pub session: SessionResponse,
-    pub doors: Vec<ChatClient<Channel>>,
+    pub clients: Vec<ChatClient<Channel>>,
 }
 
 impl User {
     pub async fn register(cluster: &Cluster, n: usize, name: &str) -> Self {
-        let mut doors = Vec::new();
+        let mut clients = Vec::new();
         for n in 0..cluster.nodes.len() {
-            doors.push(cluster.chat(n).await);
+            clients.push(cluster.chat(n).await);
         }
         let request =
             RegisterRequest { username: name.into(), password: PASSWORD.into(), ..RegisterRequest::default() };
-        let session = doors[n].register(request).await.expect("registered").into_inner();
-        Self { session, doors }
+        let session = clients[n].register(request).await.expect("registered").into_inner();
+        Self { session, clients }
     }
 
     /// Returns a request with this user's token.
@@ -33,26 +33,26 @@ impl User {
         with_token(message, &self.session.access_token)
     }
 
-    pub fn door(&self, n: usize) -> ChatClient<Channel> {
-        self.doors[n].clone()
+    pub fn client(&self, n: usize) -> ChatClient<Channel> {
+        self.clients[n].clone()
     }
 
     pub async fn create_room(&self, n: usize, preset: create_room_request::Preset, name: &str) -> String {
         let request = CreateRoomRequest { preset: preset.into(), name: name.into(), ..CreateRoomRequest::default() };
-        self.door(n).create_room(self.asks(request)).await.expect("a room").into_inner().room_id
+        self.client(n).create_room(self.asks(request)).await.expect("a room").into_inner().room_id
     }
 
     pub async fn create_room_refused(&self, n: usize) -> Status {
-        self.door(n).create_room(self.asks(CreateRoomRequest::default())).await.expect_err("a refusal")
+        self.client(n).create_room(self.asks(CreateRoomRequest::default())).await.expect_err("a refusal")
     }
 
     pub async fn join(&self, n: usize, room: &str) -> Result<MembershipResponse, Status> {
         let request = JoinRoomRequest { room: room.into(), ..JoinRoomRequest::default() };
-        self.door(n).join_room(self.asks(request)).await.map(tonic::Response::into_inner)
+        self.client(n).join_room(self.asks(request)).await.map(tonic::Response::into_inner)
     }
 
     pub async fn say(&self, n: usize, room_id: &str, body: &str, txn: &str) -> Result<SendResponse, Status> {
-        self.door(n).send(self.asks(message(room_id, body, txn))).await.map(tonic::Response::into_inner)
+        self.client(n).send(self.asks(message(room_id, body, txn))).await.map(tonic::Response::into_inner)
     }
 
     /// Reads all messages of a room forward, page by page; returns their senders and bodies in order.
@@ -66,7 +66,7 @@ impl User {
                 limit: 100,
                 ..HistoryRequest::default()
             };
-            let page = self.door(n).history(self.asks(request)).await.expect("a page").into_inner();
+            let page = self.client(n).history(self.asks(request)).await.expect("a page").into_inner();
             all.extend(page.events.iter().filter(|e| e.r#type == "m.room.message").map(said));
             if page.next.is_empty() {
                 return all;

@@ -67,7 +67,7 @@ impl Cluster {
     }
 
     pub async fn identity(&self, n: usize) -> admin::IdentityResponse {
-        eventually("the admin door answers", || async {
+        eventually("the admin API answers", || async {
             let mut admin = self.try_admin(n).await?;
             admin.identity(admin::IdentityRequest {}).await.ok().map(tonic::Response::into_inner)
         })
@@ -103,7 +103,7 @@ impl Cluster {
     }
 
     pub async fn admin(&self, n: usize) -> AdminClient<Channel> {
-        eventually("the admin door is open", || self.try_admin(n)).await
+        eventually("the admin API answers", || self.try_admin(n)).await
     }
 
     pub async fn chat(&self, n: usize) -> ChatClient<Channel> {
@@ -113,7 +113,7 @@ impl Cluster {
     /// Connects to the gRPC API.
     pub async fn channel(&self, n: usize) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[n].grpc)).expect("an address");
-        eventually("the gRPC door is open", || async { endpoint.connect().await.ok() }).await
+        eventually("the gRPC listener is open", || async { endpoint.connect().await.ok() }).await
     }
 
     pub async fn status(&self, n: usize) -> Option<admin::StatusResponse> {

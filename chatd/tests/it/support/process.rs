@@ -100,7 +100,7 @@ fn call(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str
 impl Node {
     /// Returns head and body of an answer of the Matrix API.
     pub fn head_and_body(&self, path: &str, token: &str) -> (String, String) {
-        let mut stream = TcpStream::connect(self.http).expect("the Matrix door");
+        let mut stream = TcpStream::connect(self.http).expect("the Matrix API");
         stream.set_read_timeout(Some(super::PATIENCE)).expect("a time-out");
         write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\r\n").expect("asked");
         let mut answer = String::new();
@@ -111,7 +111,7 @@ impl Node {
 
     /// Makes a request to the Matrix API and returns the JSON of the answer; `headers` are complete lines.
     pub fn ask(&self, method: &str, path: &str, token: &str, headers: &str, body: &str) -> serde_json::Value {
-        let mut stream = TcpStream::connect(self.http).expect("the Matrix door");
+        let mut stream = TcpStream::connect(self.http).expect("the Matrix API");
         stream.set_read_timeout(Some(super::PATIENCE)).expect("a time-out");
         write!(
             stream,

@@ -148,7 +148,7 @@ fn an_operator_that_sees_no_pod_restarts_none() {
     for _ in 0..30 {
         let mut observed = world.observe();
         for slot in &mut observed.slots {
-            slot.door = None;
+            slot.answer = None;
         }
         let made = make_plan(&world.cluster, &observed);
         assert_eq!(made.step, None);

@@ -59,7 +59,7 @@ impl World {
                 capacity: Some(1 << 30),
                 ..ClaimView::default()
             }),
-            door: self.runs(index).then(|| self.door(index)),
+            answer: self.runs(index).then(|| self.answer(index)),
             notice: None,
         }
     }
@@ -82,7 +82,7 @@ impl World {
         })
     }
 
-    fn door(&self, index: usize) -> AdminStatus {
+    fn answer(&self, index: usize) -> AdminStatus {
         let volume = self.slots[index].volume.as_ref().expect("a pod that runs has a volume");
         let leads = self.leader == Some(volume.node);
         let progress = (0..self.slots.len()).filter(|_| leads).filter_map(|peer| {

@@ -32,6 +32,8 @@ pub(in crate::plan) fn without_leader(_: &ValidCluster, observed: &ObservedState
     if let Some(mended) = mend_one(observed, set, &|_| true, patient) {
         return mended;
     }
+    // Before any pod is renewed that is not broken: pods that are Ready may be serving, and only the operator is cut
+    // off.
     if let Some(unseen) = hosted_slots(observed, set).find(|slot| is_unseen(slot)) {
         let message = format!(
             "{} is ready but does not answer the operator on its peer port: does a NetworkPolicy block the operator?",
@@ -47,11 +49,12 @@ pub(in crate::plan) fn without_leader(_: &ValidCluster, observed: &ObservedState
 
 /// Returns `true` if the pod may well be serving, even leading, and only the operator cannot see it.
 fn is_unseen(slot: &MemberSlot) -> bool {
-    slot.door.is_none() && slot.pod.as_ref().is_some_and(|pod| pod.ready && !pod.deleting)
+    slot.answer.is_none() && slot.pod.as_ref().is_some_and(|pod| pod.ready && !pod.deleting)
 }
 
 /// Returns the number of seconds for which the status has said that there is no leader.
 fn leaderless_for(observed: &ObservedState) -> i64 {
+    // The status outlives this process: a restarted operator does not begin to wait again.
     let said = observed.previous.conditions.iter().find(|said| said.type_ == condition::AVAILABLE);
     let since = said.filter(|said| said.status != "True").map(|said| said.last_transition_time.0.as_second());
     since.map_or(0, |since| observed.now.as_second().saturating_sub(since))
@@ -62,7 +65,7 @@ fn leaderless_for(observed: &ObservedState) -> i64 {
 fn renew_in_turn(observed: &ObservedState, set: &StatefulSetView) -> Option<NextMove> {
     let starting = |slot: &&MemberSlot| {
         !is_outdated(slot, set)
-            && slot.door.is_none()
+            && slot.answer.is_none()
             && slot.pod.as_ref().is_some_and(|pod| !pod.deleting && pod.trouble.is_none())
     };
     match hosted_slots(observed, set).find(starting) {
@@ -85,7 +88,7 @@ fn renew_all(observed: &ObservedState, set: &StatefulSetView, why: &str) -> Opti
 
 fn wait_for_leader(observed: &ObservedState) -> Operation {
     let silent: Vec<String> =
-        observed.all_slots().filter(|slot| slot.door.is_none()).map(MemberSlot::explain).collect();
+        observed.all_slots().filter(|slot| slot.answer.is_none()).map(MemberSlot::explain).collect();
     let message = if silent.is_empty() {
         "all pods answer, but no leader is elected yet".to_owned()
     } else {

@@ -54,7 +54,7 @@ pub(super) fn mend_one(
 fn is_broken(slot: &MemberSlot) -> bool {
     match &slot.pod {
         None => true,
-        Some(pod) => !pod.deleting && !pod.ready && slot.door.is_none() && pod.trouble.is_some(),
+        Some(pod) => !pod.deleting && !pod.ready && slot.answer.is_none() && pod.trouble.is_some(),
     }
 }
 
@@ -85,6 +85,8 @@ pub(super) fn gets_newest(slot: &MemberSlot, set: &StatefulSetView) -> bool {
 pub(super) fn renew_pod(set: &StatefulSetView, slot: &MemberSlot, message: String) -> NextMove {
     let about = |step| rollout_operation(step, Some(slot), message.clone());
     match &slot.pod {
+        // The setting first, and the pod at a later reconcile: deleted before the controller knows, it would come back
+        // as it was.
         _ if !gets_newest(slot, set) => NextMove::take(PlanStep::RenewOnDelete, about(OperationStep::PrepareRestart)),
         Some(pod) => {
             let step = PlanStep::ReplacePod { pod: slot.name.clone(), uid: pod.uid.clone() };

@@ -32,7 +32,7 @@ def play(stage):
         for number, stream in enumerate(crowd.streams):
             crowd.tell(stream, ways[number % len(ways)][:BODY])
         stage.wait(4)
-        stage.check("the pod reads no more than the budget", stage.pod.figure("quorate_door_request_bytes") <= 64 << 20)
+        stage.check("the pod reads no more than the budget", stage.pod.figure("quorate_api_request_bytes") <= 64 << 20)
         # The grace of 10 s for a body, and the machine's.
         stage.check("half-sent bodies are not waited for", crowd.wait_closed(len(crowd), 25))
     finally:

@@ -1,11 +1,11 @@
-"""Connections to the peers' door that never begin their handshake, or do not end it: administrators still get in."""
+"""Connections to the peer listener that never begin their handshake, or do not end it: administrators still get in."""
 
 import threading
 import time
 
 from ..crowd import Crowd
 
-TITLE = "silent TLS handshakes at the peers' door"
+TITLE = "silent TLS handshakes at the peer listener"
 EVERY = 0.01
 SECONDS = 6
 # A record that announces a hello of 512 bytes, of which nothing comes.

@@ -36,12 +36,12 @@ def play(stage):
         while stage.now() < until:
             for sender in senders:
                 sender.go_on()
-            most = max(most, stage.pod.figure("quorate_door_request_bytes"))
+            most = max(most, stage.pod.figure("quorate_api_request_bytes"))
         sent = sum(sender.sent for sender in senders)
         stage.note(f"{sent >> 20} MiB sent, at most {most / 2**20:.1f} MiB of them held")
         # Without this the attack does not reach what it attacks.
         stage.check("messages are held", most > BUDGET // 8)
         stage.check("the pod holds no more than the budget", most <= BUDGET)
-        stage.check("the gRPC door serves", stage.grpc_serves())
+        stage.check("the gRPC API serves", stage.grpc_serves())
     finally:
         crowd.close()

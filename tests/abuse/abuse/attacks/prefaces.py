@@ -1,4 +1,4 @@
-"""Connections to the gRPC door whose HTTP/2 preface never comes, or comes in part."""
+"""Connections to the gRPC API whose HTTP/2 preface never comes, or comes in part."""
 
 from ..crowd import Crowd
 
@@ -14,7 +14,7 @@ def play(stage):
             # The last way is a whole preface, with the settings and nothing after them.
             say = [b"", PREFACE[:10], PREFACE, PREFACE + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])][number % 4]
             crowd.add(stage.pod.grpc, say=say)
-        stage.check("the gRPC door serves", stage.grpc_serves())
+        stage.check("the gRPC API serves", stage.grpc_serves())
         stage.check("the pod ends them", crowd.wait_closed(len(crowd), 25))
     finally:
         crowd.close()

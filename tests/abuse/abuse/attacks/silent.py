@@ -16,7 +16,7 @@ def play(stage):
             if not crowd.add(stage.pod.http) or stage.now() > until:
                 break
         stage.note(f"{len(crowd)} connections")
-        stage.check("strangers stay below their part", stage.pod.figure('quorate_door_connections{door="matrix"}') < CONNECTIONS)
+        stage.check("strangers stay below their part", stage.pod.figure('quorate_api_connections{api="matrix"}') < CONNECTIONS)
         stage.wait(2)
     finally:
         crowd.close()

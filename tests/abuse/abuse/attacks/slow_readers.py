@@ -34,7 +34,7 @@ def play(stage):
             for stream in crowd.streams:
                 crowd.tell(stream, ask)
             stage.wait(0.2)
-        refused = stage.pod.figure('quorate_door_refused_total{door="matrix",reason="answer_bytes"}')
-        stage.note(f"{refused:.0f} requests refused, {stage.pod.figure('quorate_door_answer_bytes') / 2**20:.0f} MiB wait")
+        refused = stage.pod.figure('quorate_api_refused_total{api="matrix",reason="answer_bytes"}')
+        stage.note(f"{refused:.0f} requests refused, {stage.pod.figure('quorate_api_response_bytes') / 2**20:.0f} MiB wait")
     finally:
         crowd.close()

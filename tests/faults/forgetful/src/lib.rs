@@ -3,7 +3,7 @@
 //! here the cache can be thrown away.
 //!
 //! ```text
-//! chatd ── write, rename, fsync ──▶ door (FUSE) ──▶ Disk: what is read now │ what is durable
+//! chatd ── write, rename, fsync ──▶ file system ──▶ Disk: what is read now │ what is durable
 //! test  ── "forget node-1 all" on standard input ──────────▶ │ what is read now := what is durable
 //! ```
 //!
@@ -15,7 +15,7 @@
 pub mod control;
 pub mod directory;
 pub mod disk;
-pub mod door;
+pub mod filesystem;
 pub mod inode;
 pub mod pages;
 pub mod syncer;

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use fuser::{Config, MountOption};
-use quorate_forgetful::{control, disk::Disk, door::Door};
+use quorate_forgetful::{control, disk::Disk, filesystem::ForgetfulFilesystem};
 use serde_json::json;
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ fn main() -> anyhow::Result<()> {
     let disk = Arc::new(Mutex::new(Disk::default()));
     let mut config = Config::default();
     config.mount_options = vec![MountOption::FSName("forgetful".to_owned()), MountOption::NoAtime];
-    let mounted = fuser::spawn_mount(Door::new(Arc::clone(&disk), takes), &mountpoint, &config)
+    let mounted = fuser::spawn_mount(ForgetfulFilesystem::new(Arc::clone(&disk), takes), &mountpoint, &config)
         .with_context(|| format!("cannot mount on {mountpoint} (needs root and /dev/fuse)"))?;
     let mut out = io::stdout();
     writeln!(out, "{}", json!({ "mounted": mountpoint }))?;

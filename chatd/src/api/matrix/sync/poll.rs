@@ -22,7 +22,7 @@ const MOST_FROM_MEMORY: usize = 256;
 
 /// A `/sync` call that waits for news; see the [module](self).
 pub(super) struct SyncPoll<'p> {
-    door: &'p MatrixContext,
+    context: &'p MatrixContext,
     session: &'p CallerSession,
     filter: Arc<SyncFilter>,
     full_state: bool,
@@ -44,21 +44,23 @@ struct RowsAnswer {
 impl<'p> SyncPoll<'p> {
     /// Subscribes to the feed; what happens from here on wakes the poll.
     pub(super) fn open(
-        door: &'p MatrixContext,
+        context: &'p MatrixContext,
         session: &'p CallerSession,
         since: Option<SyncToken>,
         full_state: bool,
         filter: Arc<SyncFilter>,
     ) -> Self {
         let known = since
+            // Such a poll reads rows first in any case, and learns the rooms from them.
             .filter(|token| !full_state && token.rest.is_none())
-            .and_then(|_| door.shared.joined(&session.localpart));
+            .and_then(|_| context.shared.joined(&session.localpart));
         let rooms = known.as_ref().map(|known| BTreeSet::clone(&known.rooms)).unwrap_or_default();
         let users = BTreeSet::from([session.localpart.clone()]);
-        let interest = door.service.feed().subscribe(FeedTopics { rooms, users });
+        let interest = context.service.feed().subscribe(FeedTopics { rooms, users });
         let rooms_at = known.map(|known| known.at);
-        let (from, rest) = (since.map(|token| token.at), since.and_then(|token| token.rest));
-        Self { door, session, filter, full_state, interest, from, rest, rooms_at, was_woken: false }
+        let from = since.map(|token| token.at);
+        let rest = since.and_then(|token| token.rest);
+        Self { context, session, filter, full_state, interest, from, rest, rooms_at, was_woken: false }
     }
 
     /// Returns what is new since the last look.
@@ -85,11 +87,12 @@ impl<'p> SyncPoll<'p> {
         let (Some(from), Some(rooms_at), false) = (self.from, self.rooms_at, self.full_state) else {
             return Ok(None);
         };
+        // These rooms may have nothing after `from`, which is all that memory is asked for.
         if self.rest.is_some() {
             return Ok(None);
         }
         // Read from where the rooms were known: a change of the user's own since then sends the poll to the rows.
-        let tail = self.door.service.feed().tail();
+        let tail = self.context.service.feed().tail();
         let rooms = &self.interest.topics().rooms;
         let page = tail.after(from.min(rooms_at), &self.session.localpart, rooms, MOST_FROM_MEMORY);
         let Some(page) = page.filter(|page| !page.more) else { return Ok(None) };
@@ -117,7 +120,7 @@ impl<'p> SyncPoll<'p> {
                 }
             }
         }
-        self.door.metrics.sync_looked(source);
+        self.context.metrics.sync_looked(source);
         self.rooms_are(page.next, None);
         Ok(Some(response))
     }
@@ -129,10 +132,10 @@ impl<'p> SyncPoll<'p> {
     }
 
     async fn shared_news(&self, key: NewsKey) -> Result<Option<Arc<JoinedRoom>>, RequestRefusal> {
-        let cell = self.door.shared.news(key.clone());
+        let cell = self.context.shared.news(key.clone());
         let read = || async {
             let NewsKey { room, since, until, filter } = key;
-            let news = self.door.service.read_woken(move |view| view.news_for_members(room, since, until, &filter));
+            let news = self.context.service.read_woken(move |view| view.news_for_members(room, since, until, &filter));
             Ok::<_, RequestRefusal>(news.await?.map(Arc::new))
         };
         // If the one who reads goes away, another does it.
@@ -140,17 +143,19 @@ impl<'p> SyncPoll<'p> {
     }
 
     async fn tell_from_rows(&mut self) -> Result<SyncResponse, MatrixError> {
-        self.door.metrics.sync_looked(SyncSource::Rows);
-        let (localpart, filter) = (self.session.localpart.clone(), self.filter.clone());
+        self.context.metrics.sync_looked(SyncSource::Rows);
+        let localpart = self.session.localpart.clone();
+        let filter = self.filter.clone();
         let (since, rest, full_state) = (self.from, self.rest, self.full_state);
         let question = move |view: &StateView<'_>| {
             let request = SyncRequest { localpart: &localpart, since, full_state, filter: &filter };
             let response = view.sync_part(&request, rest, SYNC_BYTES)?;
             Ok(RowsAnswer { response, joined: joined_rooms(view, &localpart)? })
         };
-        let service = &self.door.service;
+        let service = &self.context.service;
         let RowsAnswer { response, joined } = match since {
-            None => self.door.read(question).await?,
+            None => self.context.read(question).await?,
+            // Its first look has waited for the token; from now on it comes after those who ask.
             Some(_) if self.was_woken => service.read_woken(question).await?,
             // Never answered from a state older than the token's.
             Some(position) => service.read_from(position, question).await?,
@@ -164,14 +169,15 @@ impl<'p> SyncPoll<'p> {
     fn rooms_are(&mut self, at: Position, joined: Option<BTreeSet<RoomNumber>>) {
         self.rooms_at = Some(at);
         let rooms = match joined {
-            None => self.door.shared.joined(&self.session.localpart).map(|known| known.rooms),
+            None => self.context.shared.joined(&self.session.localpart).map(|known| known.rooms),
             Some(joined) => {
                 self.interest.set_rooms(joined.clone());
                 Some(Arc::new(joined))
             }
         };
+        // Another poll of the user may know other rooms: only those that this one follows are sure as of `at`.
         if let Some(rooms) = rooms.filter(|rooms| **rooms == self.interest.topics().rooms) {
-            self.door.shared.put_joined(&self.session.localpart, JoinedAt { at, rooms });
+            self.context.shared.put_joined(&self.session.localpart, JoinedAt { at, rooms });
         }
     }
 }

@@ -173,8 +173,8 @@ fn leadership_is_not_handed_to_nobody_to_strangers_or_to_the_silent() {
 fn whoever_waits_for_another_leader_of_a_stopped_raft_waits_quietly() {
     let cluster = Cluster::started(1, Setup::default());
     let quiet = cluster.nodes[0].run(|node| async move {
-        node.door.consensus.shutdown().await;
-        let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
+        node.peer_listener.consensus.shutdown().await;
+        let mut leadership = Leadership::of(node.own().node_id, &node.peer_listener.consensus);
         while leadership.changed().await {}
         tokio::time::timeout(Duration::from_millis(50), leadership.until_changed()).await.is_err()
     });

@@ -230,7 +230,7 @@ impl TestNode {
                 None => TcpListener::bind(listen).await.expect("the former port"),
             };
             let admin = AdminApi::new(&node, "test", Arc::new(NoProcess), CancellationToken::new());
-            let routes = Routes::new(node.door.clone().into_service()).add_service(admin.into_service());
+            let routes = Routes::new(node.peer_listener.clone().into_service()).add_service(admin.into_service());
             tokio::spawn(serve_peers(listener, tls, routes, CancellationToken::new(), Arc::new(())));
             (node, store)
         });
@@ -261,7 +261,7 @@ impl TestNode {
 
     /// Transfers leadership to another node, without any checks.
     pub(super) fn force_leader(&self, to: u64) {
-        self.run(move |node| async move { node.door.consensus.transfer_to(to).await }).expect("runs");
+        self.run(move |node| async move { node.peer_listener.consensus.transfer_to(to).await }).expect("runs");
     }
 
     pub(super) fn store(&self) -> MemStore {
@@ -312,7 +312,7 @@ impl TestNode {
 
     /// Reports how full the node's volume is.
     pub(super) fn has_free(&self, free: u64) {
-        self.node().door.volume.measured(VolumeSpace { free, total: 10 * RESERVE });
+        self.node().peer_listener.volume.measured(VolumeSpace { free, total: 10 * RESERVE });
     }
 
     pub(super) fn propose(&self, envelope: Envelope) -> Result<Outcome, ProposeError> {

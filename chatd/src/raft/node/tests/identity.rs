@@ -50,7 +50,7 @@ fn what_is_meant_for_another_node_or_cluster_is_refused() {
     let ask = |cluster_id: &'static str, node_id: u64| {
         let address = address.clone();
         cluster.nodes[0].run(move |node| async move {
-            let peer = node.door.peers.peer(1, &address);
+            let peer = node.peer_listener.peers.peer(1, &address);
             let mut connection = peer.connect(ConnectionClass::Calls);
             let target = pb::Target { cluster_id: cluster_id.into(), node_id, from_node_id: 1 };
             connection.client.read_index(pb::ReadIndexRequest { target: Some(target) }).await
@@ -70,7 +70,7 @@ fn a_connection_to_the_wrong_node_is_given_up_and_the_right_one_found() {
     let tls = cluster.authority.tls(dir.path());
     let [first, other_address, right_one] = asker.run(move |node| async move {
         // Separate peers, because those of the node are connected already.
-        let peers = PeerSet::new(node.door.peers.identity().clone(), tls, system_clock());
+        let peers = PeerSet::new(node.peer_listener.peers.identity().clone(), tls, system_clock());
         let request = pb::AnnounceRequest { target: Some(peers.identity().target(right_id)) };
         // A stale name that leads to another node.
         let peer = peers.peer(right_id, &wrong.to_string());

@@ -19,19 +19,19 @@ const ADMINISTRATOR: &str = "quorate://cluster/test/admin/alice";
 /// Makes calls that change something, as an administrator does.
 fn administer(cluster: &Cluster, tls: CallerTls, place: usize) -> Vec<Status> {
     ask_as(cluster, tls, place, |channel| async move {
-        let mut door = AdminClient::new(channel);
+        let mut client = AdminClient::new(channel);
         let transfer = admin::TransferLeaderRequest { to_node_id: 0, timeout_ms: 0 };
         let purge = admin::PurgeHistoryRequest { room_id: "!r:a.org".into(), before_ms: 1 };
         let voters = admin::ChangeMembershipRequest::default();
         let learner = admin::AddLearnerRequest::default();
         let make = admin::InitializeRequest::default();
         let refused = [
-            door.transfer_leader(transfer).await.err(),
-            door.purge_history(purge).await.err(),
-            door.change_membership(voters).await.err(),
-            door.add_learner(learner).await.err(),
-            door.initialize(make).await.err(),
-            door.take_snapshot(admin::TakeSnapshotRequest { purge_log: true }).await.err(),
+            client.transfer_leader(transfer).await.err(),
+            client.purge_history(purge).await.err(),
+            client.change_membership(voters).await.err(),
+            client.add_learner(learner).await.err(),
+            client.initialize(make).await.err(),
+            client.take_snapshot(admin::TakeSnapshotRequest { purge_log: true }).await.err(),
         ];
         refused.into_iter().flatten().collect()
     })
@@ -41,19 +41,19 @@ fn administer(cluster: &Cluster, tls: CallerTls, place: usize) -> Vec<Status> {
 fn replicate(cluster: &Cluster, tls: CallerTls, place: usize) -> Vec<Status> {
     let target = raft::Target { cluster_id: CLUSTER.into(), node_id: cluster.nodes[place].id(), from_node_id: 0 };
     ask_as(cluster, tls, place, |channel| async move {
-        let mut door = RaftClient::new(channel);
+        let mut client = RaftClient::new(channel);
         let index = raft::ReadIndexRequest { target: Some(target.clone()) };
         let announce = raft::AnnounceRequest { target: Some(target.clone()) };
         let append = raft::AppendRequest { target: Some(target), ..Default::default() };
         let refused = [
-            door.vote(raft::VoteRequest::default()).await.err(),
-            door.pre_vote(raft::VoteRequest::default()).await.err(),
-            door.append(futures::stream::iter([append])).await.err(),
-            door.forward(futures::stream::iter([raft::ForwardRequest::default()])).await.err(),
-            door.install_snapshot(futures::stream::iter([raft::SnapshotRequest::default()])).await.err(),
-            door.transfer_leader(raft::TransferLeaderRequest::default()).await.err(),
-            door.read_index(index).await.err(),
-            door.announce(announce).await.err(),
+            client.vote(raft::VoteRequest::default()).await.err(),
+            client.pre_vote(raft::VoteRequest::default()).await.err(),
+            client.append(futures::stream::iter([append])).await.err(),
+            client.forward(futures::stream::iter([raft::ForwardRequest::default()])).await.err(),
+            client.install_snapshot(futures::stream::iter([raft::SnapshotRequest::default()])).await.err(),
+            client.transfer_leader(raft::TransferLeaderRequest::default()).await.err(),
+            client.read_index(index).await.err(),
+            client.announce(announce).await.err(),
         ];
         refused.into_iter().flatten().collect()
     })

@@ -33,7 +33,7 @@ fn the_answers_to_a_heartbeat_end_with_it() {
     let (leader_id, target) = (cluster.nodes[leader].id(), cluster.nodes[other].member());
     let node = types::NodeAddresses { peer_address: target.peer_address, ..types::NodeAddresses::default() };
     let took = cluster.nodes[leader].run(move |this| async move {
-        let peers: PeerSet = this.door.peers.clone();
+        let peers: PeerSet = this.peer_listener.peers.clone();
         let mut factory = NetworkFactory::new(peers, SnapshotSender::new(SendOptions::default()));
         let mut client = factory.new_heartbeat_client(target.node_id, &node).await;
         let vote = Vote { leader_id: LeaderId { term, node_id: leader_id }, committed: true };
@@ -67,7 +67,8 @@ fn a_pre_vote_is_refused_while_a_leader_is_heard_and_changes_nothing() {
     let node = types::NodeAddresses { peer_address: target.peer_address, ..types::NodeAddresses::default() };
     let asker = cluster.nodes[leader].id();
     let answer = cluster.nodes[leader].run(move |this| async move {
-        let mut factory = NetworkFactory::new(this.door.peers.clone(), SnapshotSender::new(SendOptions::default()));
+        let mut factory =
+            NetworkFactory::new(this.peer_listener.peers.clone(), SnapshotSender::new(SendOptions::default()));
         let mut client = factory.new_client(target.node_id, &node).await;
         let vote = Vote { leader_id: LeaderId { term: before.term + 7, node_id: asker }, committed: false };
         // A log that no other can beat: only the lease speaks against the vote.
@@ -89,7 +90,8 @@ fn a_peer_that_accepts_and_says_nothing_fails_the_append_in_time() {
     let node = types::NodeAddresses { peer_address: target.peer_address, ..types::NodeAddresses::default() };
     let (result, took) = cluster.nodes[leader].run(move |this| async move {
         let start = Instant::now();
-        let mut factory = NetworkFactory::new(this.door.peers.clone(), SnapshotSender::new(SendOptions::default()));
+        let mut factory =
+            NetworkFactory::new(this.peer_listener.peers.clone(), SnapshotSender::new(SendOptions::default()));
         let mut client = factory.new_client(target.node_id, &node).await;
         // A request that could not be answered with success, even if it arrived.
         let vote = Vote { leader_id: LeaderId { term: 0, node_id: 1 }, committed: true };
@@ -115,7 +117,7 @@ async fn is_let_in(tls: &PeerTls, address: SocketAddr) -> bool {
 }
 
 #[test]
-fn only_certificates_of_the_clusters_own_authority_open_the_peer_door() {
+fn only_certificates_of_the_clusters_own_authority_reach_the_peer_listener() {
     let cluster = Cluster::started(1, Setup::default());
     let address = cluster.nodes[0].listen;
     let dir = TempDir::new().expect("a directory");

@@ -83,7 +83,7 @@ fn a_volume_that_an_outsider_fills_costs_nobody_their_writes_while_two_have_spac
     let room_id = room(&cluster.nodes[leader], "alice");
     cluster.nodes[leader].run(|node| async move {
         let status = node.cluster.status();
-        let peers = &node.door.peers;
+        let peers = &node.peer_listener.peers;
         let told = || status.progress.iter().all(|progress| peers.volume(progress.node_id).is_some());
         while !told() {
             tokio::task::yield_now().await;

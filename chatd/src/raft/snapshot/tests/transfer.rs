@@ -19,12 +19,12 @@ use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 /// A peer service that only receives snapshots.
-struct Door(SnapshotReceiver<RocksStore>);
+struct SnapshotService(SnapshotReceiver<RocksStore>);
 
 type Answers<T> = futures::stream::Empty<Result<T, Status>>;
 
 #[tonic::async_trait]
-impl Raft for Door {
+impl Raft for SnapshotService {
     type AppendStream = Answers<pb::AppendResponse>;
     type ForwardStream = Answers<pb::ForwardResponse>;
     type InstallSnapshotStream = SnapshotResponses;
@@ -138,10 +138,10 @@ impl Pod {
             .observed(Arc::new(metrics.clone()))
             .on_volume(volume.clone());
         let turn = receiver.turn.files.clone();
-        let door = Door(receiver);
+        let service = SnapshotService(receiver);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let serving = Server::builder().add_service(RaftServer::new(door));
+        let serving = Server::builder().add_service(RaftServer::new(service));
         tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
         let client = RaftClient::connect(address).await.unwrap();
         Self { dir, follower, client, turn, volume, metrics }

@@ -62,7 +62,7 @@ async fn a_caller_is_known_before_a_byte_of_the_body_is_read_and_silence_locks_n
 
     let alice = cluster.user(0, "alice").await;
     // The session is checked even though the first message of the stream never comes.
-    let refused = alice.door(0).post(Request::new(tokio_stream::pending::<PostRequest>())).await;
+    let refused = alice.client(0).post(Request::new(tokio_stream::pending::<PostRequest>())).await;
     assert_eq!(refused.expect_err("no token").code(), Code::Unauthenticated);
     silent_handshakes(&cluster, node).await;
     still_serves(&alice).await;

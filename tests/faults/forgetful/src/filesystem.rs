@@ -18,15 +18,15 @@ const REMEMBER: Duration = Duration::ZERO;
 const BLOCKS: u64 = 4 << 20;
 const BLOCK: u32 = 4096;
 
-/// See the [module](self).
+/// File system that FUSE mounts: what the kernel asks is answered from the disk in memory.
 #[derive(Debug)]
-pub struct Door {
+pub struct ForgetfulFilesystem {
     disk: Arc<Mutex<Disk>>,
     syncer: Syncer,
 }
 
-impl Door {
-    /// A door to the disk whose syncs take so long.
+impl ForgetfulFilesystem {
+    /// Returns a file system on this disk. A sync takes `sync_takes`.
     #[must_use]
     pub fn new(disk: Arc<Mutex<Disk>>, sync_takes: Duration) -> Self {
         let syncer = Syncer::start(Arc::clone(&disk), sync_takes);
@@ -84,7 +84,7 @@ fn answer_entry(reply: ReplyEntry, result: Result<FileAttr, Errno>) {
     }
 }
 
-impl Filesystem for Door {
+impl Filesystem for ForgetfulFilesystem {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let disk = self.disk();
         answer_entry(reply, disk.lookup(parent.0, name).and_then(|ino| attributes(&disk, ino)));

@@ -28,7 +28,7 @@ impl ClientApi {
 /// Measurement of one call, from its decoding to its answer.
 pub struct CallMeter {
     all: Arc<Instruments>,
-    door: ClientApi,
+    api: ClientApi,
     endpoint: &'static str,
 }
 
@@ -53,9 +53,9 @@ struct CallGuard {
 
 impl Drop for CallGuard {
     fn drop(&mut self) {
-        let CallMeter { all, door, endpoint } = &self.call;
-        all.doors.requests.with_label_values(&[door.label(), *endpoint, self.code]).inc();
-        all.doors.seconds.with_label_values(&[door.label(), *endpoint]).observe(self.began.elapsed().as_secs_f64());
+        let CallMeter { all, api, endpoint } = &self.call;
+        all.listeners.requests.with_label_values(&[api.label(), *endpoint, self.code]).inc();
+        all.listeners.seconds.with_label_values(&[api.label(), *endpoint]).observe(self.began.elapsed().as_secs_f64());
     }
 }
 
@@ -101,44 +101,44 @@ fn gauge_count(count: usize) -> i64 {
 impl ChatMetrics {
     /// Measures a call to this endpoint. The name comes from the code, never from the request, so that labels stay few.
     #[must_use]
-    pub fn door(&self, door: ClientApi, endpoint: &'static str) -> CallMeter {
-        CallMeter { all: Arc::clone(&self.all), door, endpoint }
+    pub fn call(&self, api: ClientApi, endpoint: &'static str) -> CallMeter {
+        CallMeter { all: Arc::clone(&self.all), api, endpoint }
     }
 
     /// Counts a stream or long poll of this endpoint, until the guard is dropped.
     #[must_use]
-    pub fn stream(&self, door: ClientApi, endpoint: &'static str) -> StreamGuard {
-        let labels = [door.label(), endpoint];
-        let open = self.all.doors.streams.with_label_values(&labels);
+    pub fn stream(&self, api: ClientApi, endpoint: &'static str) -> StreamGuard {
+        let labels = [api.label(), endpoint];
+        let open = self.all.listeners.streams.with_label_values(&labels);
         open.inc();
-        StreamGuard { open, events: self.all.doors.events.with_label_values(&labels) }
+        StreamGuard { open, events: self.all.listeners.events.with_label_values(&labels) }
     }
 
     /// Counts a connection to this API, until the guard is dropped.
     #[must_use]
-    pub fn connection(&self, door: ClientApi) -> GaugeGuard {
-        GaugeGuard::one(&self.all.doors.connections.with_label_values(&[door.label()]))
+    pub fn connection(&self, api: ClientApi) -> GaugeGuard {
+        GaugeGuard::one(&self.all.listeners.connections.with_label_values(&[api.label()]))
     }
 
     /// Counts a connection or request that was turned away; the reason is one from the code.
-    pub(crate) fn door_refused(&self, door: ClientApi, reason: &'static str) {
-        self.all.doors.refused.with_label_values(&[door.label(), reason]).inc();
+    pub(crate) fn client_refused(&self, api: ClientApi, reason: &'static str) {
+        self.all.listeners.refused.with_label_values(&[api.label(), reason]).inc();
     }
 
     /// Counts a connection that the listener ended.
-    pub(crate) fn door_closed(&self, door: ClientApi, reason: &'static str) {
-        self.all.doors.closed.with_label_values(&[door.label(), reason]).inc();
+    pub(crate) fn connection_closed(&self, api: ClientApi, reason: &'static str) {
+        self.all.listeners.closed.with_label_values(&[api.label(), reason]).inc();
     }
 
     /// Sets the number of connections to a listener that have shown no session.
-    pub(crate) fn door_strangers(&self, door: ClientApi, strangers: usize) {
-        self.all.doors.strangers.with_label_values(&[door.label()]).set(gauge_count(strangers));
+    pub(crate) fn connections_without_session(&self, api: ClientApi, count: usize) {
+        self.all.listeners.without_session.with_label_values(&[api.label()]).set(gauge_count(count));
     }
 
-    /// Sets the number of bytes that the requests and answers of both listeners hold.
-    pub(crate) fn doors_hold(&self, requests: usize, answers: usize) {
-        self.all.doors.request_bytes.set(gauge_count(requests));
-        self.all.doors.answer_bytes.set(gauge_count(answers));
+    /// Sets the number of bytes that the requests and responses of both listeners hold.
+    pub(crate) fn bytes_in_flight(&self, requests: usize, responses: usize) {
+        self.all.listeners.request_bytes.set(gauge_count(requests));
+        self.all.listeners.response_bytes.set(gauge_count(responses));
     }
 
     /// Counts a command on its way to the log and back, until the guard is dropped.
@@ -150,7 +150,7 @@ impl ChatMetrics {
     /// Returns the number of client connections to both listeners.
     #[must_use]
     pub fn connections(&self) -> u32 {
-        let open = |door: ClientApi| self.all.doors.connections.with_label_values(&[door.label()]).get();
+        let open = |api: ClientApi| self.all.listeners.connections.with_label_values(&[api.label()]).get();
         u32::try_from(open(ClientApi::Grpc).saturating_add(open(ClientApi::Matrix))).unwrap_or_default()
     }
 }
@@ -163,14 +163,14 @@ mod tests {
     #[tokio::test]
     async fn calls_are_counted_by_how_they_ended() {
         let metrics = ChatMetrics::new().unwrap();
-        metrics.door(ClientApi::Grpc, "Send").run::<(), RequestRefusal>(async { Ok(()) }).await.unwrap();
+        metrics.call(ClientApi::Grpc, "Send").run::<(), RequestRefusal>(async { Ok(()) }).await.unwrap();
         let refused = metrics
-            .door(ClientApi::Grpc, "Send")
+            .call(ClientApi::Grpc, "Send")
             .run::<(), RequestRefusal>(async { Err(RequestRefusal::new(RefusalCode::Forbidden, "no")) })
             .await;
         assert!(refused.is_err());
-        drop(metrics.door(ClientApi::Grpc, "Send").run(std::future::pending::<Result<(), RequestRefusal>>()));
-        let count = |code| metrics.all.doors.requests.with_label_values(&["grpc", "Send", code]).get();
+        drop(metrics.call(ClientApi::Grpc, "Send").run(std::future::pending::<Result<(), RequestRefusal>>()));
+        let count = |code| metrics.all.listeners.requests.with_label_values(&["grpc", "Send", code]).get();
         assert_eq!((count("ok"), count("forbidden")), (1, 1));
     }
 
@@ -183,8 +183,8 @@ mod tests {
         assert_eq!(metrics.connections(), 0);
         let stream = metrics.stream(ClientApi::Grpc, "Post");
         stream.events(3);
-        assert_eq!(metrics.all.doors.streams.with_label_values(&["grpc", "Post"]).get(), 1);
+        assert_eq!(metrics.all.listeners.streams.with_label_values(&["grpc", "Post"]).get(), 1);
         drop(stream);
-        assert_eq!(metrics.all.doors.streams.with_label_values(&["grpc", "Post"]).get(), 0);
+        assert_eq!(metrics.all.listeners.streams.with_label_values(&["grpc", "Post"]).get(), 0);
     }
 }

@@ -132,8 +132,8 @@ impl Consensus for FaultyConsensus {
             });
             return self.inner.append(changed.boxed());
         }
-        let door = self.clone();
-        self.inner.append(requests.inspect(move |request| door.append_again(request)).boxed())
+        let faulty = self.clone();
+        self.inner.append(requests.inspect(move |request| faulty.append_again(request)).boxed())
     }
 
     fn vote(

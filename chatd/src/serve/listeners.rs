@@ -55,7 +55,7 @@ impl PodListeners {
 
         let facts = Arc::new(PodFacts { metrics: metrics.clone(), storage, load: LoadWatch::start(metrics.clone()) });
         let admin = AdminApi::new(node, env!("CARGO_PKG_VERSION"), facts, peers_closed.clone());
-        let services = Routes::new(node.door.clone().into_service()).add_service(admin.clone().into_service());
+        let services = Routes::new(node.peer_listener.clone().into_service()).add_service(admin.clone().into_service());
         let services = Routes::from(services.into_axum_router().merge(admin.clone().page()));
         tokio::spawn(until_failed(
             "peer",
@@ -77,9 +77,9 @@ impl PodListeners {
         let router = matrix::matrix_router(service, metrics.clone(), admin);
         clients.spawn(matrix::serve_matrix(http, client_tls, Arc::clone(&bounds), router, clients_closed.clone()));
         clients.close();
-        let doors = Self { health, bounds, clients, clients_closed, peers_closed };
-        tokio::spawn(doors.health.clone().follow(node.cluster.clone(), doors.clients_closed.clone()));
-        Ok(doors)
+        let listeners = Self { health, bounds, clients, clients_closed, peers_closed };
+        tokio::spawn(listeners.health.clone().follow(node.cluster.clone(), listeners.clients_closed.clone()));
+        Ok(listeners)
     }
 
     /// Tells clients to send new calls elsewhere; calls that still arrive are served.
@@ -140,12 +140,12 @@ fn client_tls(config: &Config) -> Result<Option<ClientTls>, ProcessFailure> {
 /// Runs a listener, and ends the process if it fails: such a pod looks alive but serves nobody, so a new process is
 /// better.
 async fn until_failed<E: Display>(
-    door: &'static str,
+    listener: &'static str,
     fatal: FatalSignal,
     serving: impl Future<Output = Result<(), E>>,
 ) {
     if let Err(error) = serving.await {
-        fatal.raise(format_args!("the {door} listener failed: {error}"));
+        fatal.raise(format_args!("the {listener} listener failed: {error}"));
     }
 }
 
