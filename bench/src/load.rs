@@ -4,6 +4,7 @@ pub(crate) mod burner;
 pub(crate) mod clock;
 pub(crate) mod crowd;
 pub(crate) mod failover;
+pub(crate) mod flight;
 pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod members;

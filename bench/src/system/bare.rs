@@ -6,6 +6,7 @@
 pub(crate) mod serve;
 
 use crate::load::clock::LoadClock;
+use crate::load::flight::{AnswerReceiver, FrameSender, StreamFlight};
 use crate::load::idle::IdleConnections;
 use crate::load::latency::LatencyRecorder;
 use crate::load::members::DeliveryBoard;
@@ -19,10 +20,8 @@ use crate::wire::bare::{Appended, Batch, Nothing, Payload};
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use std::any::Any;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -94,10 +93,9 @@ impl BareMachine {
 
     async fn append(&self, in_flight: usize, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
         let (batches, outgoing) = mpsc::channel(2);
-        let mut flight = AppendFlight { batches, sent: VecDeque::new() };
-        flight.send(in_flight).await?;
+        let flight = StreamFlight::begin(AppendBatches(batches), in_flight).await?;
         let answers = self.node(0).await?.append(ReceiverStream::new(outgoing)).await?.into_inner();
-        tokio::spawn(flight.run(answers, clock)).await?
+        tokio::spawn(flight.run(AppendAnswers(answers), clock)).await?
     }
 
     pub(crate) async fn room(&self, board: Arc<DeliveryBoard>) -> anyhow::Result<RoomUnderLoad> {
@@ -160,40 +158,20 @@ async fn record_deliveries(mut stream: Streaming<Payload>, n: usize, board: Arc<
     }
 }
 
-struct AppendFlight {
-    batches: mpsc::Sender<Batch>,
-    sent: VecDeque<Instant>,
+struct AppendBatches(mpsc::Sender<Batch>);
+
+impl FrameSender for AppendBatches {
+    async fn send_frame(&mut self, count: usize) -> anyhow::Result<()> {
+        let entries = (0..count).map(|_| crate::payload::message_text(crate::payload::next_number()).into()).collect();
+        self.0.send(Batch { entries }).await.context("the stream ended")
+    }
 }
 
-impl AppendFlight {
-    async fn run(mut self, mut answers: Streaming<Appended>, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
-        let mut recorder = LatencyRecorder::new(clock)?;
-        while !clock.ended() {
-            let count = self.take(&mut answers, &mut recorder).await?;
-            self.send(count).await?;
-        }
-        while !self.sent.is_empty() {
-            self.take(&mut answers, &mut recorder).await?;
-        }
-        Ok(recorder)
-    }
+struct AppendAnswers(Streaming<Appended>);
 
-    async fn send(&mut self, count: usize) -> anyhow::Result<()> {
-        let entries = (0..count).map(|_| crate::payload::message_text(crate::payload::next_number()).into()).collect();
-        self.sent.extend(std::iter::repeat_n(Instant::now(), count));
-        self.batches.send(Batch { entries }).await.context("the stream ended")
-    }
-
-    async fn take(
-        &mut self,
-        answers: &mut Streaming<Appended>,
-        recorder: &mut LatencyRecorder,
-    ) -> anyhow::Result<usize> {
-        let count = answers.message().await?.context("the stream ended")?.count as usize;
-        for _ in 0..count {
-            recorder.acknowledged(self.sent.pop_front().context("more answers than posts")?);
-        }
-        Ok(count)
+impl AnswerReceiver for AppendAnswers {
+    async fn next_answers(&mut self) -> anyhow::Result<usize> {
+        Ok(self.0.message().await?.context("the stream ended")?.count as usize)
     }
 }
 
