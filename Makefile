@@ -48,14 +48,14 @@ image: build ## Build docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Test
-.PHONY: test nightly unit sim seeds fuzz faults charts matrix abuse soak kubernetes e2e
+.PHONY: test nightly unit sim seeds fuzz doc faults charts matrix abuse soak kubernetes e2e
 test: export SOAK_SECONDS = 180
-test: ## Run check and all tests below except nightly, sim and fuzz, some in parallel, and report times; run by continuous integration
+test: ## Run check and all tests below except nightly, sim, fuzz and doc, some in parallel, and report times; run by continuous integration
 	@tests/parts programs check unit+seeds charts faults+soak kubernetes+matrix+abuse e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
-nightly: ## Run the long tests: 5,000 seeds alongside half an hour of soak, then fuzzing; takes an hour
-	@tests/parts seeds+soak fuzz
+nightly: ## Run the long tests: 5,000 seeds alongside half an hour of soak, then doc and fuzzing; takes an hour
+	@tests/parts seeds+soak doc fuzz
 unit: deps-build deps-test ## Run unit, model and process tests, without the simulation seeds
 	@$(ENV) cargo test --release --locked --workspace -- --skip whatever_goes_wrong_clients_get_what_they_were_promised
 sim: deps-build ## Simulate whole clusters, seed after seed, until one fails; QUORATE_SEED=7: start at seed 7
@@ -67,6 +67,8 @@ seeds: deps-build ## Run 1,000 simulation seeds; QUORATE_SEEDS=5000: that many s
 	@$(if $(QUORATE_SEEDS),$(ENV) cargo test --release --locked --workspace --lib plans_come_to_rest)
 fuzz: deps-build ## Fuzz every decoder, for FUZZ_SECONDS (300) in total; part of `make nightly`, not of `make test`
 	@$(ENV) chatd/fuzz/run --seconds "$${FUZZ_SECONDS:-300}"
+doc: deps-build ## Build the documentation of the code; fails on a link that leads nowhere
+	@$(ENV) RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --release --locked --workspace --no-deps --document-private-items
 faults: deps-test build ## Test three processes under pauses, partitions, full disks and power failures; mostly needs root
 	@$(ENV) tests/faults/check
 	@$(ENV) tests/faults/run
