@@ -22,13 +22,15 @@ pub enum ExitReason {
     DataDir = 74,
     /// The data directory belongs to another cluster.
     WrongCluster = 76,
+    /// The cluster uses a format that this version does not know.
+    TooOld = 77,
     /// The configuration, or a file that it names, is wrong.
     Config = 78,
 }
 
 impl ExitReason {
     /// All exit codes, in ascending order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Done,
         Self::Usage,
         Self::Damaged,
@@ -37,6 +39,7 @@ impl ExitReason {
         Self::Output,
         Self::DataDir,
         Self::WrongCluster,
+        Self::TooOld,
         Self::Config,
     ];
 
@@ -68,6 +71,10 @@ impl ExitReason {
                  how much is needed"
             }
             Self::WrongCluster => "`dataDir` belongs to another cluster or to another `serverName`",
+            Self::TooOld => {
+                "the cluster uses commands that this version does not know: nothing is written, and the pod continues once it \
+                 runs a version of the other pods"
+            }
             Self::Config => {
                 "the configuration, or a certificate that it names, is missing or not valid; the message names the key"
             }

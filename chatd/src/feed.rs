@@ -19,7 +19,7 @@ use quorate_core::id::{Position, RoomNumber};
 use sessions::KnownSessions;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 use tail::{EventTail, TailAddition};
 use tokio::sync::watch;
@@ -29,6 +29,7 @@ use tokio::sync::watch;
 pub struct ChangeFeed {
     applied: watch::Sender<Position>,
     log_time: LogTime,
+    level: LevelInForce,
     sessions: Arc<KnownSessions>,
     hints: Arc<SubscriberIndex>,
     fan_out: Arc<FanOut>,
@@ -56,6 +57,23 @@ impl LogTime {
     }
 }
 
+/// Format level in force after the newest entry that is applied on this pod. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct LevelInForce(Arc<AtomicU32>);
+
+impl LevelInForce {
+    /// Returns the level as of the last commit; at least 1.
+    #[must_use]
+    pub fn get(&self) -> u32 {
+        self.0.load(Ordering::Acquire).max(1)
+    }
+
+    /// Sets the level; called by the committer.
+    pub(crate) fn set(&self, level: u32) {
+        self.0.store(level, Ordering::Release);
+    }
+}
+
 /// Topics that wake a reader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FeedTopics {
@@ -79,6 +97,7 @@ impl ChangeFeed {
         Self {
             applied,
             log_time: LogTime::default(),
+            level: LevelInForce::default(),
             sessions: Arc::default(),
             hints: Arc::default(),
             fan_out: Arc::default(),
@@ -110,6 +129,12 @@ impl ChangeFeed {
     #[must_use]
     pub fn log_time(&self) -> &LogTime {
         &self.log_time
+    }
+
+    /// Returns the format level in force.
+    #[must_use]
+    pub fn level(&self) -> &LevelInForce {
+        &self.level
     }
 
     /// Wakes the readers that the topics concern. Call it after the rows are committed. Costs in proportion to the

@@ -66,11 +66,12 @@ fn number_and_name(kind: &Command) -> (u32, &'static str) {
         Command::SweepDevice(_) => (20, "SweepDevice"),
         Command::RenewMembers(_) => (30, "RenewMembers"),
         Command::RepairTime(_) => (40, "RepairTime"),
+        Command::RaiseLevel(_) => (41, "RaiseLevel"),
     }
 }
 
 /// Returns one command of each kind.
-fn all_commands() -> [Command; 16] {
+fn all_commands() -> [Command; 17] {
     [
         Command::Bootstrap(Default::default()),
         Command::Register(Default::default()),
@@ -88,6 +89,7 @@ fn all_commands() -> [Command; 16] {
         Command::SweepDevice(Default::default()),
         Command::RenewMembers(Default::default()),
         Command::RepairTime(Default::default()),
+        Command::RaiseLevel(Default::default()),
     ]
 }
 
@@ -136,7 +138,7 @@ pub(crate) fn formats_page() -> Result<String, std::fmt::Error> {
     )?;
     writeln!(
         out,
-        "`quorate.log.v1.Command`. A build refuses a number that it does not know, so a new command may be proposed only\nwhen all pods know it:\n"
+        "`quorate.log.v1.Command`. The cluster accepts a command only once every pod knows its format level\n([ADR 15](adr/0015-commands-of-two-versions.md)):\n"
     )?;
     writeln!(out, "| number | command |\n|---|---|")?;
     for kind in &all_commands() {

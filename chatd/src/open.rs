@@ -9,6 +9,7 @@ use crate::raft::machine::{StartFacts, StateMachine, start_check};
 use crate::raft::snapshot::SnapshotShelf;
 use crate::raft::volume::VolumeSizes;
 use crate::store::{self, FatalSignal, RocksSettings, RocksStore, StateStore, StoreError};
+use quorate_core::apply::{KnownFormat, level_in_force};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -127,10 +128,13 @@ fn check_ownership(
         purged: log.purged(),
         applied: store.applied().index(),
         snapshot: shelf.newest_applied(),
+        level: cluster.as_ref().map_or(0, level_in_force),
+        known_level: KnownFormat::CURRENT.level,
     };
     start_check(&facts).map_err(|refused| {
         let exit = match refused {
             crate::raft::machine::StartRefused::Foreign { .. } => ExitReason::WrongCluster,
+            crate::raft::machine::StartRefused::TooOld { .. } => ExitReason::TooOld,
             crate::raft::machine::StartRefused::Hole { .. } => ExitReason::Damaged,
         };
         ProcessFailure::new(exit, format!("{}: {refused}", config.data_dir.display()))

@@ -16,6 +16,7 @@ mod forward;
 mod hold;
 pub mod identity;
 pub mod leadership;
+mod level;
 pub mod log;
 pub mod machine;
 pub mod membership;

@@ -25,6 +25,7 @@ use crate::shutdown::{self, LINGER};
 use crate::store::{FatalSignal, RocksStore, StateStore as _};
 use crate::tls::{PeerTls, RELOAD_EVERY, TlsFiles};
 use listeners::PodListeners;
+use quorate_core::apply::KnownFormat;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{FsProbe, StorageWatch, keep_measuring};
@@ -241,6 +242,7 @@ fn node_options(config: &Config, metrics: &ChatMetrics) -> NodeOptions {
         receive: Default::default(),
         observer: Arc::new(metrics.clone()),
         volume: VolumeGauge::with_reserve(config.storage_reserve_mebibytes.map(|n| n.saturating_mul(1 << 20))),
+        format: KnownFormat::CURRENT,
     }
 }
 

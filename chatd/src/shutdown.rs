@@ -1,7 +1,7 @@
 //! End of a pod: requested by a signal, or forced by a failure that it must not outlive.
 
 use crate::exit::{ExitReason, ProcessFailure};
-use crate::store::FatalSignal;
+use crate::store::{FatalCause, FatalSignal};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,6 +24,6 @@ pub async fn wait_for_signal() -> Result<&'static str, ProcessFailure> {
 
 /// Waits for a failure after which the memory of this process may differ from its disk.
 pub async fn wait_for_failure(fatal: &FatalSignal) -> ProcessFailure {
-    let cause = fatal.raised().await;
-    ProcessFailure::new(ExitReason::Fatal, format!("stopping at once so that the state stays consistent: {cause}"))
+    let FatalCause { exit, text } = fatal.raised().await;
+    ProcessFailure::new(exit, format!("stopping at once so that the state stays consistent: {text}"))
 }

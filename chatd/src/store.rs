@@ -20,7 +20,7 @@ pub(crate) mod columns;
 mod rocks;
 
 pub use disk::{copy_durably, sync_dir, write_durably};
-pub use fatal::FatalSignal;
+pub use fatal::{FatalCause, FatalSignal};
 pub use figures::{EngineFigures, StoreFigures};
 pub use hot::HotRows;
 #[cfg(any(test, feature = "testing"))]
@@ -28,6 +28,7 @@ pub use memory::MemStore;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksSettings, RocksStore, RocksView};
 
+use quorate_core::apply::level_in_force;
 use quorate_core::proto::{log, store as rows};
 use quorate_core::table::{self, ChangeSet, ReadError, Table, TableRead, key};
 use std::io;
@@ -67,6 +68,16 @@ pub struct CheckpointContents {
     pub applied: AppliedState,
     /// Identifier of the cluster; `None` before the bootstrap command.
     pub cluster_id: Option<String>,
+    /// Format level in force.
+    pub format_level: u32,
+}
+
+impl CheckpointContents {
+    fn of(applied: AppliedState, cluster: Option<rows::Cluster>) -> Self {
+        let cluster = cluster.unwrap_or_default();
+        let format_level = level_in_force(&cluster);
+        Self { applied, cluster_id: Some(cluster.cluster_id).filter(|id| !id.is_empty()), format_level }
+    }
 }
 
 /// Storage of the state. Clones are handles to the same state.

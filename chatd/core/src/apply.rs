@@ -11,8 +11,8 @@
 //! - An accepted command with a transaction id is remembered under (user, device, scope, transaction id) with its
 //!   outcome. The scope is the command's name, and for events also their room and type, as in the path of the HTTP
 //!   request (Matrix specification, "Transaction identifiers").
-//! - `PurgeHistory`, `RepairTime`, `SweepDevice` and `RenewMembers` come from the cluster itself and can be repeated:
-//!   they do whatever remains to be done.
+//! - `PurgeHistory`, `RepairTime`, `SweepDevice`, `RenewMembers` and `RaiseLevel` come from the cluster itself and can
+//!   be repeated: they do whatever remains to be done.
 //! - Commands before there is a session (`Bootstrap`, `Register`, `OpenSession`) carry a random value of their own
 //!   (hash of a token, salt of a password), by which a repetition is recognised: they need no transaction id.
 
@@ -28,6 +28,7 @@ mod directory;
 mod filter;
 mod hints;
 mod history;
+mod level;
 mod member;
 mod membership_quota;
 mod profile;
@@ -51,6 +52,7 @@ use context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, EntryStamp
 pub use dedup::{MADE_BY_POD, is_accepted};
 pub(crate) use dedup::{remembered_outcome as remembered, room_in_key};
 pub use hints::ChangeHints;
+pub use level::{KnownFormat, level_in_force};
 pub(crate) use time::effective_time;
 pub use time::{HELD_STEP_MS, advanced_time};
 
@@ -63,17 +65,52 @@ pub struct AppliedCommand {
     pub touched: ChangeHints,
 }
 
+/// Reason why an entry is not applied. The process must then stop, because the other pods apply the entry.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The entry contains commands of a format level that this version does not know.
+    #[error("it needs format level {needed}, and this version knows levels up to {known}: upgrade this pod")]
+    TooNew {
+        /// Level of the entry.
+        needed: u32,
+        /// Highest level of this version.
+        known: u32,
+    },
+    /// A row cannot be read, or the entry was applied before.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Stands for a command that the version does not know: as protobuf decodes it, without its content.
+static UNKNOWN: log::Envelope = log::Envelope {
+    user: String::new(),
+    device_id: String::new(),
+    transaction_id: String::new(),
+    command: None,
+    sequence: None,
+    quotas: None,
+};
+
 /// Applies the commands of one entry in order, and returns one [`AppliedCommand`] for each. The log's time advances to the
 /// entry's stamp, as far as the stamp is trusted ([`advanced_time`]).
 ///
 /// # Errors
-/// Fails if a row cannot be read or if the entry was applied before. `tx` then contains a part of the entry and must be
-/// dropped.
-pub fn apply_batch(tx: &mut Overlay<'_>, index: u64, batch: &log::Batch) -> Result<Vec<AppliedCommand>, ReadError> {
+/// Fails if the batch needs a format level that this version does not know, if a row cannot be read, or if the entry was
+/// applied before. `tx` then contains a part of the entry and must be dropped.
+pub fn apply_batch(
+    format: &KnownFormat,
+    tx: &mut Overlay<'_>,
+    index: u64,
+    batch: &log::Batch,
+) -> Result<Vec<AppliedCommand>, ApplyError> {
+    let needed = level::level_of_batch(batch);
+    if needed > format.level {
+        return Err(ApplyError::TooNew { needed, known: format.level });
+    }
     let mut cluster = rows::cluster_row(tx)?.unwrap_or_default();
     if is_bootstrapped(&cluster) && index <= cluster.index {
         let what = format!("entry {index} was already applied: the state is at entry {}", cluster.index);
-        return Err(ReadError::Damaged { table: Table::Meta, what });
+        return Err(ReadError::Damaged { table: Table::Meta, what }.into());
     }
     let stamp = EntryStamp::of(batch);
     cluster.time_ms = advanced_time(cluster.time_ms, stamp.time_ms, stamp.trust);
@@ -81,6 +118,7 @@ pub fn apply_batch(tx: &mut Overlay<'_>, index: u64, batch: &log::Batch) -> Resu
     let rooms = RoomCache::default();
     let mut all = Vec::with_capacity(batch.envelopes.len());
     for (place, envelope) in batch.envelopes.iter().enumerate() {
+        let envelope = if format.knows(envelope) { envelope } else { &UNKNOWN };
         all.push(apply_command(tx, &rooms, &mut cluster, stamp, place, envelope)?);
     }
     // Commands refused before the bootstrap leave no row behind, not even this one.
@@ -99,9 +137,22 @@ pub fn batch_in_place(
     rows: &mut impl TableWrite,
     index: u64,
     batch: &log::Batch,
-) -> Result<Vec<AppliedCommand>, ReadError> {
+) -> Result<Vec<AppliedCommand>, ApplyError> {
+    batch_in_place_as(&KnownFormat::CURRENT, rows, index, batch)
+}
+
+/// Applies an entry like [`batch_in_place`], as a version that knows this format does.
+///
+/// # Errors
+/// Fails as [`apply_batch`] does; `rows` are then unchanged.
+pub fn batch_in_place_as(
+    format: &KnownFormat,
+    rows: &mut impl TableWrite,
+    index: u64,
+    batch: &log::Batch,
+) -> Result<Vec<AppliedCommand>, ApplyError> {
     let mut tx = Overlay::new(rows);
-    let applied = self::apply_batch(&mut tx, index, batch)?;
+    let applied = self::apply_batch(format, &mut tx, index, batch)?;
     tx.into_changes().write_to(rows);
     Ok(applied)
 }
@@ -187,6 +238,7 @@ fn check_and_apply<'a>(context: &mut ApplyContext<'a>, envelope: &'a log::Envelo
         Kind::RepairTime(_) => return time::apply_repair_time(context),
         Kind::SweepDevice(command) => return quota::apply_sweep_device(context, command),
         Kind::RenewMembers(command) => return profile::apply_renew_members(context, command),
+        Kind::RaiseLevel(command) => return level::apply_raise_level(context, command),
         _ => {}
     }
     let device = context.session()?;
@@ -219,7 +271,8 @@ fn for_session(context: &mut ApplyContext<'_>, kind: &Kind) -> ApplyResult<Comma
         | Kind::PurgeHistory(_)
         | Kind::RepairTime(_)
         | Kind::SweepDevice(_)
-        | Kind::RenewMembers(_) => refuse(Reason::Invalid, "this command has no caller"),
+        | Kind::RenewMembers(_)
+        | Kind::RaiseLevel(_) => refuse(Reason::Invalid, "this command has no caller"),
         Kind::CloseSession(command) => session::apply_close_session(context, command),
         Kind::ExtendSession(command) => session::apply_extend_session(context, command),
         Kind::CreateRoom(command) => create_room::apply_create_room(context, command),
@@ -348,7 +401,7 @@ mod tests {
         assert!(times.iter().all(|time| *time <= last));
         let index = world.index;
         let again = batch_in_place(&mut world.rows, index, &log::Batch::default());
-        assert!(matches!(again, Err(ReadError::Damaged { .. })));
+        assert!(matches!(again, Err(ApplyError::Read(ReadError::Damaged { .. }))));
     }
 
     #[test]

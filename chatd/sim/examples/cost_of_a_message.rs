@@ -62,7 +62,7 @@ fn main() {
     let started = Instant::now();
     for (index, batch) in (2..).zip(&entries) {
         let mut overlay = Overlay::new(&rows);
-        apply::apply_batch(&mut overlay, index, batch).unwrap();
+        apply::apply_batch(&apply::KnownFormat::CURRENT, &mut overlay, index, batch).unwrap();
         let changes = overlay.into_changes();
         changes.write_to(&mut rows);
     }

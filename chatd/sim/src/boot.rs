@@ -30,6 +30,7 @@ use quorate_chatd::raft::volume::VolumeGauge;
 use quorate_chatd::service::{ChatService, ServiceParts, ServiceSettings};
 use quorate_chatd::store::{FatalSignal, StateStore as _};
 use quorate_chatd::tls::{PeerDialer, PeerIo};
+use quorate_core::apply::KnownFormat;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -103,6 +104,7 @@ async fn start_pod(start: PodSetup) -> Result<(), String> {
     start_check(&facts).map_err(|error| error.to_string())?;
     let machine = StateMachine::start_on(
         ThreadingModel::Task,
+        KnownFormat::CURRENT,
         store.clone(),
         shelf.clone(),
         feed.clone(),
@@ -168,6 +170,7 @@ fn options_of(host: HostId, compaction: CompactionOptions) -> NodeOptions {
         receive: ReceiveOptions { drive: ThreadingModel::Task, ..ReceiveOptions::default() },
         observer: Arc::new(NoObserver),
         volume: VolumeGauge::default(),
+        format: KnownFormat::CURRENT,
     }
 }
 
@@ -216,7 +219,7 @@ fn watch_failures(log: &LogStore, fatal: &FatalSignal, net: &SimNet<SimAction>, 
         let reason = tokio::select! {
             biased;
             error = log.failed() => error.to_string(),
-            cause = fatal.raised() => cause.to_string(),
+            cause = fatal.raised() => cause.text.to_string(),
         };
         net.act_at(net.now(), SimAction::Died { host, reason });
     });

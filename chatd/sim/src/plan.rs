@@ -4,11 +4,11 @@
 use crate::rng::Rng;
 use crate::script::{CommandNumber, DEVICES, ScriptAction, ScriptStep, USERS};
 use bytes::Bytes;
-use quorate_core::apply::{self, AppliedCommand};
+use quorate_core::apply::{self, AppliedCommand, ApplyError};
 use quorate_core::id::{self, ORDINALS_PER_COMMAND, Position};
 use quorate_core::proto::log::command::Kind;
 use quorate_core::proto::log::{self, Batch, Command, Envelope, room_ref};
-use quorate_core::table::{ReadError, TableWrite};
+use quorate_core::table::TableWrite;
 
 /// Server name of the cluster.
 pub const SERVER: &str = "a.org";
@@ -65,12 +65,12 @@ impl PackedScript {
     /// Applies every entry to `rows`, and calls `between` with the rows and the answers after each.
     ///
     /// # Errors
-    /// Fails if apply cannot read its rows.
+    /// Fails as apply does.
     pub fn run<W: TableWrite>(
         &self,
         rows: &mut W,
         mut between: impl FnMut(&W, u64, &Batch, &[AppliedCommand]),
-    ) -> Result<(), ReadError> {
+    ) -> Result<(), ApplyError> {
         for (index, batch) in self.batches() {
             let applied = apply::batch_in_place(rows, index, &batch)?;
             between(rows, index, &batch, &applied);

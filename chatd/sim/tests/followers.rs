@@ -77,7 +77,7 @@ enum Tell {
 /// Applies an entry as the apply thread does.
 fn commit(rows: &mut MemTable, tail: &EventTail, index: u64, batch: &Batch, tell: Tell) {
     let mut tx = Overlay::new(rows);
-    let applied = apply::apply_batch(&mut tx, index, batch).unwrap();
+    let applied = apply::apply_batch(&apply::KnownFormat::CURRENT, &mut tx, index, batch).unwrap();
     let users = match tell {
         Tell::Everything => applied.into_iter().flat_map(|one| one.touched.users).collect(),
         Tell::EventsOnly => BTreeSet::new(),

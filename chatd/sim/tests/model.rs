@@ -70,7 +70,7 @@ fn replicas_are_equal_to_the_byte_also_one_that_applies_through_an_overlay() {
         for (index, batch) in plan.batches() {
             apply::batch_in_place(&mut one, index, &batch).unwrap();
             let mut overlay = Overlay::new(&two);
-            apply::apply_batch(&mut overlay, index, &batch).unwrap();
+            apply::apply_batch(&apply::KnownFormat::CURRENT, &mut overlay, index, &batch).unwrap();
             let changes = overlay.into_changes();
             changes.write_to(&mut two);
             assert_eq!(

@@ -159,6 +159,9 @@ declare! {
             "1 while, as far as this pod knows, the clocks of a majority agree; the log's time then follows them.";
         log_time_ahead: Gauge = "quorate_log_time_ahead_seconds" []
             "Time by which the log's time is ahead of the clocks of a majority; 0 unless a wrong clock has stamped it.";
+        format_level: IntGauge = "quorate_format_level" []
+            "Format level in force: commands of a higher level are refused until all members know it.";
+        known_format_level: IntGauge = "quorate_format_level_known" [] "Highest format level that this pod knows.";
         snapshot_sent: IntCounter = "quorate_raft_snapshot_sent_bytes_total" [] "Bytes of snapshots sent to members.";
         snapshot_received: IntCounter = "quorate_raft_snapshot_received_bytes_total" []
             "Bytes of snapshots received from a leader.";

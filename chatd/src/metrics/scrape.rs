@@ -116,6 +116,8 @@ impl ChatMetrics {
         all.clock_offset.set(seconds(status.time.offset_ms.map_or(0.0, |ms| ms as f64)));
         all.time_confirmed.set(i64::from(status.time.confirmed));
         all.log_time_ahead.set(seconds(status.time.log_ahead_ms as f64));
+        all.format_level.set(i64::from(status.levels.in_force));
+        all.known_format_level.set(i64::from(status.levels.known));
         // Members that are gone, and all of them on a pod that no longer leads, must not linger as series.
         all.peer_lag.reset();
         all.peer_age.reset();

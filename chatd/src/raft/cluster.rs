@@ -7,7 +7,7 @@ mod readiness;
 mod status;
 
 pub(crate) use readiness::NeighbourAnswers;
-pub use status::{ClusterMember, MembershipView, NodeReadiness, NodeRole, NodeStatus, PeerProgress};
+pub use status::{ClusterMember, FormatLevels, MembershipView, NodeReadiness, NodeRole, NodeStatus, PeerProgress};
 
 use super::{
     clock::Timekeeper,
@@ -17,6 +17,7 @@ use super::{
     leadership::Leadership,
     types::{LogId, TypeConfig},
 };
+use crate::feed::LevelInForce;
 use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver as _};
 use quorate_core::query::{SweepCursor, SweepPart};
 use readiness::{ReadinessFacts, ReadinessGate};
@@ -78,6 +79,8 @@ struct Inner {
     contact: LastContact,
     facts: Arc<dyn StateFacts>,
     time: Timekeeper,
+    /// Format level in force, and the highest that this pod knows.
+    level: (LevelInForce, u32),
     neighbours: NeighbourAnswers,
     memory: Mutex<MonitorState>,
     headline: watch::Sender<StatusSummary>,
@@ -101,6 +104,7 @@ impl ClusterMonitor {
         contact: LastContact,
         facts: Arc<dyn StateFacts>,
         time: Timekeeper,
+        level: (LevelInForce, u32),
     ) -> Self {
         let metrics = consensus.metrics();
         let last_at_start = metrics.borrow_watched().last_log_index;
@@ -108,7 +112,7 @@ impl ClusterMonitor {
         let memory = Mutex::new(MonitorState { last_at_start, ..MonitorState::default() });
         let leadership = Leadership::of(identity.node_id(), consensus);
         let (neighbours, headline) = (NeighbourAnswers::default(), watch::Sender::new(first));
-        let inner = Inner { identity, metrics, contact, facts, time, neighbours, memory, headline };
+        let inner = Inner { identity, metrics, contact, facts, time, level, neighbours, memory, headline };
         let cluster = Self { inner: Arc::new(inner) };
         tokio::spawn(cluster.clone().keep_watch(leadership));
         cluster
@@ -187,6 +191,7 @@ impl Inner {
             progress: self.progress(&metrics),
             readiness: self.readiness(&metrics, &membership, leader, time.wrong_by(), &mut memory),
             time,
+            levels: FormatLevels { in_force: self.level.0.get(), known: self.level.1 },
             membership,
         }
     }

@@ -14,6 +14,7 @@ use super::{
 use crate::trace::{SpanMark, attribute, wire};
 use futures::Stream;
 use prost::{Message as _, bytes::Bytes};
+use quorate_core::apply::KnownFormat;
 use quorate_core::proto::log::{Envelope, Outcome};
 use quorate_wire::raft::v1::{self as pb, forward_response::Result as Answer};
 use quorate_wire::whole_millis;
@@ -37,11 +38,14 @@ pub(crate) mod refused {
     pub(crate) const OVERLOADED: u32 = 1;
     pub(crate) const RATE_LIMITED: u32 = 2;
     pub(crate) const STOPPING: u32 = 3;
+    pub(crate) const TOO_NEW: u32 = 4;
     pub(crate) const STORAGE_FULL: u32 = 45;
 }
 
 struct ForwardJob {
     envelope: Bytes,
+    /// Format level of the command.
+    level: u32,
     answer: oneshot::Sender<ProposeAttempt>,
     /// Trace context, if the command is sampled.
     trace: Option<Box<pb::TraceContext>>,
@@ -54,6 +58,7 @@ pub(crate) struct WriteForwarder {
     observer: Arc<dyn ProposeObserver>,
     in_flight: Arc<Semaphore>,
     link: Mutex<Option<LeaderLink>>,
+    format: KnownFormat,
 }
 
 /// Task that forwards to one leader.
@@ -63,9 +68,14 @@ struct LeaderLink {
 }
 
 impl WriteForwarder {
-    pub(crate) fn new(peers: PeerSet, leadership: Leadership, observer: Arc<dyn ProposeObserver>) -> Self {
+    pub(crate) fn new(
+        peers: PeerSet,
+        leadership: Leadership,
+        observer: Arc<dyn ProposeObserver>,
+        format: KnownFormat,
+    ) -> Self {
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
-        Self { peers, leadership, observer, in_flight, link: Mutex::new(None) }
+        Self { peers, leadership, observer, in_flight, link: Mutex::new(None), format }
     }
 
     /// Makes one attempt at this leader. The command is queued when this function returns, in the order of the calls.
@@ -107,7 +117,8 @@ impl WriteForwarder {
     ) -> Option<oneshot::Receiver<ProposeAttempt>> {
         let (answer, receiver) = oneshot::channel();
         let trace = trace.map(|mark| Box::new(wire::to_pb(mark)));
-        let job = ForwardJob { envelope: envelope.encode_to_vec().into(), answer, trace };
+        let level = KnownFormat::encode_level((self.format.level_of)(envelope));
+        let job = ForwardJob { envelope: envelope.encode_to_vec().into(), level, answer, trace };
         // Never full: it has as many places as commands may be in flight.
         self.jobs(leader)?.try_send(job).ok()?;
         self.observer.forwarded();
@@ -154,7 +165,7 @@ impl Stream for OutgoingCommands {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<pb::ForwardRequest>> {
         let mut shared = lock_state(&self.shared);
         let Some(jobs) = &mut shared.jobs else { return Poll::Ready(None) };
-        let ForwardJob { envelope, answer, trace } = loop {
+        let ForwardJob { envelope, level, answer, trace } = loop {
             let Poll::Ready(next) = jobs.poll_recv(context) else {
                 shared.waker = Some(context.waker().clone());
                 return Poll::Pending;
@@ -171,7 +182,8 @@ impl Stream for OutgoingCommands {
         shared.sent.insert(sequence, answer);
         drop(shared);
         let trace = trace.map(|trace| *trace);
-        Poll::Ready(Some(pb::ForwardRequest { target: Some(self.target.clone()), sequence, envelope, trace }))
+        let target = Some(self.target.clone());
+        Poll::Ready(Some(pb::ForwardRequest { target, sequence, envelope, level, trace }))
     }
 }
 
@@ -261,6 +273,7 @@ fn refusal_from_pb(why: &pb::Refused) -> ProposeAttempt {
         refused::RATE_LIMITED => ProposeAttempt::Refused(ProposeError::RateLimited { retry_after }),
         refused::OVERLOADED => ProposeAttempt::Refused(ProposeError::Overloaded { retry_after }),
         refused::STORAGE_FULL => ProposeAttempt::Refused(ProposeError::StorageFull { retry_after }),
+        refused::TOO_NEW => ProposeAttempt::Refused(ProposeError::TooNew { retry_after }),
         // A stopping leader hands leadership over first, so a new one will be there soon.
         _ => ProposeAttempt::NotLeader(None),
     }
@@ -277,6 +290,7 @@ pub(crate) fn answer_to_pb(sequence: u64, attempt: ProposeAttempt) -> pb::Forwar
                 ProposeError::RateLimited { retry_after } => (refused::RATE_LIMITED, *retry_after),
                 ProposeError::Overloaded { retry_after } => (refused::OVERLOADED, *retry_after),
                 ProposeError::StorageFull { retry_after } => (refused::STORAGE_FULL, *retry_after),
+                ProposeError::TooNew { retry_after } => (refused::TOO_NEW, *retry_after),
                 _ => (refused::STOPPING, Duration::ZERO),
             };
             let retry_after_ms = whole_millis(retry_after);

@@ -18,12 +18,15 @@ use super::observe::MachineObserver;
 use super::snapshot::{RaftSnapshot, SnapshotBuilder, SnapshotData, SnapshotError, SnapshotShelf};
 use super::threading::{ThreadingModel, off_the_runtime};
 use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig, payload_bytes};
+use crate::exit::ExitReason;
 use crate::failpoint::{FailPoint, pass_point};
 use crate::feed::ChangeFeed;
 use crate::store::{self, AppliedState, FatalSignal, HotRows, StateStore, StoreError};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
+use quorate_core::apply::{self, ApplyError, KnownFormat};
 use quorate_core::id::Position;
+use quorate_core::proto::store as rows;
 use quorate_core::table::ReadError;
 use quorate_wire::cause::message_with_causes;
 use std::collections::VecDeque;
@@ -55,6 +58,15 @@ pub enum MachineError {
         #[source]
         source: ReadError,
     },
+    /// A committed entry has a format level that this version does not know.
+    #[error("log entry {index} cannot be applied")]
+    TooNew {
+        /// Index of the entry.
+        index: u64,
+        /// Error that names both levels.
+        #[source]
+        source: ApplyError,
+    },
     /// A stored log id or membership cannot be read.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -67,6 +79,23 @@ pub enum MachineError {
     /// The apply thread stopped earlier.
     #[error("the apply thread has stopped; the first error is in the log above")]
     Stopped,
+}
+
+impl MachineError {
+    /// Returns the exit code of a process that stops for this error.
+    fn exit(&self) -> ExitReason {
+        match self {
+            Self::TooNew { .. } => ExitReason::TooOld,
+            _ => ExitReason::Fatal,
+        }
+    }
+
+    fn of_apply(index: u64, error: ApplyError) -> Self {
+        match error {
+            ApplyError::Read(source) => Self::Apply { index, source },
+            source @ ApplyError::TooNew { .. } => Self::TooNew { index, source },
+        }
+    }
 }
 
 impl From<MachineError> for io::Error {
@@ -107,24 +136,36 @@ impl<S: StateStore> StateMachine<S> {
         fatal: FatalSignal,
         observer: Arc<dyn MachineObserver>,
     ) -> Result<Self, MachineError> {
-        Self::start_on(ThreadingModel::Threads, store, shelf, feed, fatal, observer)
+        let drive = ThreadingModel::Threads;
+        Self::start_on(drive, KnownFormat::CURRENT, store, shelf, feed, fatal, observer)
     }
 
     /// Starts the machine like [`start`](Self::start). With [`ThreadingModel::Task`], for a simulation, everything happens
-    /// within openraft's own task, in an order that does not depend on the machine's threads.
+    /// within openraft's own task, in an order that does not depend on the machine's threads. It applies what a version
+    /// with this knowledge applies.
     pub fn start_on(
         drive: ThreadingModel,
+        format: KnownFormat,
         store: S,
         shelf: SnapshotShelf,
         feed: ChangeFeed,
         fatal: FatalSignal,
         observer: Arc<dyn MachineObserver>,
     ) -> Result<Self, MachineError> {
-        feed.log_time().set(log_time(&store)?);
+        let cluster = cluster_of(&store)?;
+        feed.log_time().set(cluster.time_ms);
+        feed.level().set(apply::level_in_force(&cluster));
         feed.publish_all(applied_position(&store)?);
         let hot = Arc::new(HotRows::default());
-        let worker =
-            ApplyWorker::start(drive, store.clone(), hot.clone(), feed.clone(), fatal.clone(), observer.clone())?;
+        let worker = ApplyWorker::start(
+            drive,
+            format,
+            store.clone(),
+            hot.clone(),
+            feed.clone(),
+            fatal.clone(),
+            observer.clone(),
+        )?;
         Ok(Self { store, hot, shelf, feed, fatal, observer, worker, drive })
     }
 
@@ -165,9 +206,9 @@ impl<S: StateStore> StateMachine<S> {
             pass_point(FailPoint::SnapshotAdopted);
             store.replace(&kept.data_dir())?;
             shelf.set_newest(kept);
-            Ok((applied_position(&store)?, log_time(&store)?))
+            Ok((applied_position(&store)?, cluster_of(&store)?))
         };
-        let (end, time_ms) = off_the_runtime(self.drive, work).await??;
+        let (end, cluster) = off_the_runtime(self.drive, work).await??;
         // openraft applies nothing during the installation, so no row of the old state can come back.
         self.hot.forget();
         let (found, _) = applied_state(&self.store.applied())?;
@@ -176,7 +217,8 @@ impl<S: StateStore> StateMachine<S> {
             return Err(MachineError::Snapshot(SnapshotError::Manifest { what }));
         }
         pass_point(FailPoint::SnapshotInstalled);
-        self.feed.log_time().set(time_ms);
+        self.feed.log_time().set(cluster.time_ms);
+        self.feed.level().set(apply::level_in_force(&cluster));
         self.feed.publish_all(end);
         self.observer.snapshot_installed();
         Ok(())
@@ -188,7 +230,7 @@ impl<S: StateStore> StateMachine<S> {
         result.map_err(|error| {
             // A stopped worker has raised a more precise error already.
             if !matches!(error, MachineError::Stopped) {
-                self.fatal.raise(message_with_causes(&error));
+                self.fatal.raise_as(error.exit(), message_with_causes(&error));
             }
             io::Error::from(error)
         })
@@ -202,9 +244,9 @@ fn applied_position(store: &impl StateStore) -> Result<Position, StoreError> {
     Ok(Position::end_of_entry(incarnation, index))
 }
 
-/// Returns the time of the last applied entry; 0 before the cluster's first command.
-fn log_time(store: &impl StateStore) -> Result<u64, StoreError> {
-    Ok(store::cluster_row(&store.view())?.map_or(0, |row| row.time_ms))
+/// Returns the cluster's row; that of no cluster before the first command.
+fn cluster_of(store: &impl StateStore) -> Result<rows::Cluster, StoreError> {
+    Ok(store::cluster_row(&store.view())?.unwrap_or_default())
 }
 
 fn applied_state(applied: &AppliedState) -> Result<(Option<LogId>, StoredMembership), CodecError> {

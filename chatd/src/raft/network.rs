@@ -110,6 +110,13 @@ impl PeerSet {
         peer?.volume()
     }
 
+    /// Returns the highest format level that a peer knows, if the peer said so within the last moments.
+    #[must_use]
+    pub fn level(&self, node_id: u64) -> Option<u32> {
+        let peer = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&node_id).cloned();
+        peer?.level()
+    }
+
     /// Returns the identity of this node.
     #[must_use]
     pub fn identity(&self) -> &NodeIdentity {

@@ -13,6 +13,7 @@ use super::{
     hold::LogHolds,
     identity::{IdentityStore, NodeIdentity},
     leadership::Leadership,
+    level::keep_level_raised,
     log::LogStore,
     machine::StateMachine,
     membership::{AdminError, AdminParts, ClusterAdmin, CompactionOptions},
@@ -33,6 +34,7 @@ use crate::{
 use futures::future::BoxFuture;
 use openraft::{ConfigError, Raft};
 use quorate_core::{
+    apply::KnownFormat,
     proto::log::Envelope,
     query::{StateView, SweepCursor, SweepPart},
 };
@@ -80,6 +82,8 @@ pub struct NodeOptions {
     pub observer: Arc<dyn RaftObserver>,
     /// Gauge of this pod's volume, updated by the code that measures it.
     pub volume: VolumeGauge,
+    /// Knowledge of this pod about formats; also that of its state machine.
+    pub format: KnownFormat,
 }
 
 /// Parts from which a node is built.
@@ -160,7 +164,8 @@ impl NodeHandle {
         // anybody. Until then, a node that has a log would report that it is empty.
         raft.is_initialized().await.map_err(|error| NodeError::Raft(error.to_string()))?;
         let receiver = SnapshotReceiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive)
-            .on_volume(options.volume.clone());
+            .on_volume(options.volume.clone())
+            .knowing(options.format);
         let snapshots: Arc<dyn ReceiveSnapshot> = Arc::new(receiver.observed(options.observer.clone()));
         let facts = Arc::new(StoreFacts(store));
         let stored = VolumeParts { log, holds, snapshots, feed };
@@ -187,10 +192,14 @@ impl NodeHandle {
             accepted: facts.clone(),
             volume: options.volume.clone(),
             observer: options.observer.clone(),
+            format: options.format,
+            level: feed.level().clone(),
         };
         let proposer = Proposer::start(&consensus, &peers, propose);
         let reads = ReadGate::start(&consensus, &peers, feed.applied(), options.read_wait, options.observer.clone());
-        let cluster = ClusterMonitor::start(&consensus, identity.clone(), contact.clone(), facts.clone(), time.clone());
+        let level = (feed.level().clone(), options.format.level);
+        let cluster =
+            ClusterMonitor::start(&consensus, identity.clone(), contact.clone(), facts.clone(), time.clone(), level);
         let administration = ClusterAdmin::new(AdminParts {
             consensus: consensus.clone(),
             identity,
@@ -226,6 +235,8 @@ impl NodeHandle {
         node.spawn(node.administration.clone().keep_profiles_shown());
         node.spawn(keep_time(node.administration.clone(), time, leadership.clone()));
         node.spawn(report_elections(leadership.clone(), options.observer));
+        let level = feed.level().clone();
+        node.spawn(keep_level_raised(node.proposer.clone(), peers.clone(), leadership.clone(), level));
         node.spawn(keep_judging(options.volume, node.cluster.clone(), peers.clone()));
         node.spawn(keep_announcing(node.cluster.clone(), peers, leadership));
         node

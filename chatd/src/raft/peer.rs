@@ -16,6 +16,7 @@ use super::{
     consensus::ConsensusRef,
     contact::LastContact,
     identity::NodeIdentity,
+    level::LEVEL_KEY,
     network::{
         PeerSet, convert,
         lanes::MESSAGE_LIMIT,
@@ -154,6 +155,7 @@ impl Raft for PeerListener {
         if let Ok(report) = self.volume.own().encode().parse() {
             response.metadata_mut().insert(VOLUME_KEY, report);
         }
+        response.metadata_mut().insert(LEVEL_KEY, self.proposer.format().level.into());
         Ok(response)
     }
 

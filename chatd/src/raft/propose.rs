@@ -22,7 +22,7 @@ pub use self::{
 use self::{
     error::ProposeAttempt,
     limit::RateLimiter,
-    packer::{CommandQueue, NotQueued, QueuePermit},
+    packer::{CommandNeeds, CommandQueue, NotQueued, QueuePermit},
 };
 use super::{
     consensus::ConsensusRef,
@@ -31,13 +31,17 @@ use super::{
     network::PeerSet,
     volume::{VolumeGauge, WriteClass},
 };
+use crate::feed::LevelInForce;
 use crate::trace::{
     self, LiveSpan, SpanMark, attribute,
     command::{self, CommandSpan},
 };
 use futures::future::Either;
 use prost::{Message as _, bytes::Bytes};
-use quorate_core::proto::log::{Envelope, Outcome, command::Kind};
+use quorate_core::{
+    apply::KnownFormat,
+    proto::log::{Envelope, Outcome, command::Kind},
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -56,6 +60,9 @@ const OVERLOADED_FOR: Duration = Duration::from_millis(100);
 /// Delay after which a retry may succeed when volumes are full: they are enlarged, or history is removed, by
 /// administrators or automatically within minutes.
 pub(crate) const STORAGE_FULL_FOR: Duration = Duration::from_secs(10);
+/// Delay after which a command of a new format level may be accepted: the level is raised within seconds after the last
+/// pod was upgraded.
+pub(crate) const TOO_NEW_FOR: Duration = Duration::from_secs(5);
 /// First and longest pause between tries at a leader that does not lead (yet): an election takes a few hundred
 /// milliseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -88,6 +95,10 @@ pub struct ProposeOptions {
     pub observer: Arc<dyn ProposeObserver>,
     /// Gauge of the volumes; writes for which they have no space are refused.
     pub volume: VolumeGauge,
+    /// Knowledge of this pod, by which the level of a command is judged.
+    pub format: KnownFormat,
+    /// Format level in force; commands above it are refused.
+    pub level: LevelInForce,
 }
 
 /// Proposer of writes. Cheap to clone.
@@ -119,8 +130,9 @@ impl Proposer {
                 options.observer.clone(),
                 peers.time().clone(),
                 options.volume.clone(),
+                options.level.clone(),
             ),
-            forwarder: WriteForwarder::new(peers.clone(), leadership.clone(), options.observer.clone()),
+            forwarder: WriteForwarder::new(peers.clone(), leadership.clone(), options.observer.clone(), options.format),
             limiter: options.rate_limit.map(RateLimiter::new),
             looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
             node_id,
@@ -217,9 +229,9 @@ impl Proposer {
         trace: Option<SpanMark>,
     ) -> impl Future<Output = ProposeAttempt> + Send + 'static + use<> {
         let inner = self.inner.clone();
-        let first = inner.admit(&envelope).map(|AdmittedCommand { class, took_token }| {
+        let first = inner.admit(&envelope).map(|AdmittedCommand { needs, took_token }| {
             let (waiting, queued) = command::begin_command(trace.as_ref());
-            InQueue { answer: CommandQueue::submit_into(place, encoded, class, queued), took_token, waiting }
+            InQueue { answer: CommandQueue::submit_into(place, encoded, needs, queued), took_token, waiting }
         });
         async move {
             let deadline = Instant::now() + LEASE_PATIENCE;
@@ -242,6 +254,11 @@ impl Proposer {
             }
             attempt
         }
+    }
+
+    /// Returns the knowledge of this pod.
+    pub(crate) fn format(&self) -> KnownFormat {
+        self.inner.options.format
     }
 
     /// Returns a proposer for a stream of commands that are applied in the order in which they are given, with at most
@@ -270,7 +287,7 @@ type SubmitResult = Result<InQueue, ProposeError>;
 
 /// A command that may be queued.
 struct AdmittedCommand {
-    class: WriteClass,
+    needs: CommandNeeds,
     took_token: bool,
 }
 
@@ -327,7 +344,8 @@ impl ProposerCore {
         if !self.is_accepted(&envelope).await {
             return ProposeAttempt::Refused(refused);
         }
-        let again = AdmittedCommand { class: WriteClass::System, took_token: false };
+        let needs = CommandNeeds { class: WriteClass::System, level: self.level_of(&envelope) };
+        let again = AdmittedCommand { needs, took_token: false };
         let submitted = self.enqueue(&envelope, trace.as_ref(), again);
         self.finish(&envelope.user, submitted).await
     }
@@ -344,9 +362,9 @@ impl ProposerCore {
     }
 
     fn enqueue(&self, envelope: &Envelope, trace: Option<&SpanMark>, admitted: AdmittedCommand) -> SubmitResult {
-        let AdmittedCommand { class, took_token } = admitted;
+        let AdmittedCommand { needs, took_token } = admitted;
         let (waiting, queued) = command::begin_command(trace);
-        match self.queue.submit(envelope.encode_to_vec().into(), class, queued) {
+        match self.queue.submit(envelope.encode_to_vec().into(), needs, queued) {
             Ok(answer) => Ok(InQueue { answer, took_token, waiting }),
             Err(error) => {
                 self.give_token_back(&envelope.user, took_token);
@@ -382,8 +400,12 @@ impl ProposerCore {
     /// Checks that the volumes have space for the command, and its user a token.
     fn admit(&self, envelope: &Envelope) -> Result<AdmittedCommand, ProposeError> {
         // Space first, so that a command refused for lack of it takes no token.
-        let class = self.class_with_space(envelope)?;
-        Ok(AdmittedCommand { class, took_token: self.take_token(envelope)? })
+        let needs = CommandNeeds { class: self.class_with_space(envelope)?, level: self.level_of(envelope) };
+        Ok(AdmittedCommand { needs, took_token: self.take_token(envelope)? })
+    }
+
+    fn level_of(&self, envelope: &Envelope) -> u32 {
+        (self.options.format.level_of)(envelope)
     }
 
     fn class_with_space(&self, envelope: &Envelope) -> Result<WriteClass, ProposeError> {
@@ -441,6 +463,7 @@ fn propose_result(result: &Result<Outcome, ProposeError>) -> ProposeResult {
         Err(ProposeError::Overloaded { .. }) => ProposeResult::Overloaded,
         Err(ProposeError::RateLimited { .. }) => ProposeResult::RateLimited,
         Err(ProposeError::StorageFull { .. }) => ProposeResult::StorageFull,
+        Err(ProposeError::TooNew { .. }) => ProposeResult::TooNew,
         Err(ProposeError::NoLeader) => ProposeResult::NoLeader,
         Err(ProposeError::Unknown { .. }) => ProposeResult::Unknown,
         Err(ProposeError::Stopping) => ProposeResult::Stopping,

@@ -205,6 +205,7 @@ impl From<ProposeError> for RequestRefusal {
             error @ ProposeError::StorageFull { retry_after } => {
                 Self::new(RefusalCode::StorageFull, error.to_string()).after(retry_after)
             }
+            error @ ProposeError::TooNew { retry_after } => Self::unavailable(error.to_string(), retry_after),
             ProposeError::NoLeader => Self::unavailable(
                 "no leader was elected in time; try again with the same transaction id",
                 ELECTION_WAIT,

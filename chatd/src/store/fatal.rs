@@ -1,5 +1,6 @@
 //! Signal that this process can no longer trust its state and must stop.
 
+use crate::exit::ExitReason;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -9,7 +10,16 @@ use tokio::sync::watch;
 /// to continue: after a failed write or sync, the content of the disk is unknown.
 #[derive(Clone)]
 pub struct FatalSignal {
-    cause: watch::Sender<Option<Arc<str>>>,
+    cause: watch::Sender<Option<FatalCause>>,
+}
+
+/// Reason for which a process must stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FatalCause {
+    /// Exit code of the process.
+    pub exit: ExitReason,
+    /// Description for people.
+    pub text: Arc<str>,
 }
 
 impl Default for FatalSignal {
@@ -27,11 +37,16 @@ impl fmt::Debug for FatalSignal {
 impl FatalSignal {
     /// Raises the signal. The first cause is kept, because later ones are usually its consequences.
     pub fn raise(&self, cause: impl fmt::Display) {
-        let cause: Arc<str> = cause.to_string().into();
-        tracing::error!(%cause, "this process must stop");
+        self.raise_as(ExitReason::Fatal, cause);
+    }
+
+    /// Raises the signal like [`FatalSignal::raise`], for an end with another exit code.
+    pub fn raise_as(&self, exit: ExitReason, cause: impl fmt::Display) {
+        let text: Arc<str> = cause.to_string().into();
+        tracing::error!(cause = %text, "this process must stop");
         self.cause.send_if_modified(|kept| {
             let first = kept.is_none();
-            kept.get_or_insert(cause);
+            kept.get_or_insert(FatalCause { exit, text });
             first
         });
     }
@@ -39,11 +54,11 @@ impl FatalSignal {
     /// Returns the cause, or `None` if the signal has not been raised.
     #[must_use]
     pub fn cause(&self) -> Option<Arc<str>> {
-        self.cause.borrow().clone()
+        self.cause.borrow().as_ref().map(|cause| cause.text.clone())
     }
 
     /// Waits until the signal is raised, and returns the cause.
-    pub async fn raised(&self) -> Arc<str> {
+    pub async fn raised(&self) -> FatalCause {
         let mut receiver = self.cause.subscribe();
         loop {
             if let Some(cause) = receiver.borrow_and_update().clone() {
@@ -70,7 +85,8 @@ mod tests {
         });
         fatal.raise("disk full");
         fatal.raise("database closed");
-        assert_eq!(&*waiting.await.expect("it ends"), "disk full");
+        let first = FatalCause { exit: ExitReason::Fatal, text: "disk full".into() };
+        assert_eq!(waiting.await.expect("it ends"), first);
         assert_eq!(fatal.cause().as_deref(), Some("disk full"));
     }
 }

@@ -169,8 +169,8 @@ impl StateStore for MemStore {
 
     fn inspect(&self, checkpoint: &Path) -> Result<CheckpointContents, StoreError> {
         let state = load_state(checkpoint)?;
-        let cluster_id = cluster_row(&*state.rows)?.map(|row| row.cluster_id);
-        Ok(CheckpointContents { applied: state.applied, cluster_id })
+        let cluster = cluster_row(&*state.rows)?;
+        Ok(CheckpointContents::of(state.applied, cluster))
     }
 
     fn replace(&self, checkpoint: &Path) -> Result<(), StoreError> {

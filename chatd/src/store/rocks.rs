@@ -110,8 +110,7 @@ impl StateStore for RocksStore {
     fn inspect(&self, checkpoint: &Path) -> Result<CheckpointContents, StoreError> {
         let live = Arc::new(LiveDatabase::open(checkpoint, &self.core.engine, live::OpenMode::ReadOnly)?);
         let applied = live.applied();
-        let cluster_id = cluster_row(&RocksView::of(live))?.map(|row| row.cluster_id);
-        Ok(CheckpointContents { applied, cluster_id })
+        Ok(CheckpointContents::of(applied, cluster_row(&RocksView::of(live))?))
     }
 
     fn replace(&self, checkpoint: &Path) -> Result<(), StoreError> {

@@ -74,6 +74,8 @@ pub(super) fn status_document(status: &StatusResponse) -> Value {
         "clock_offset_ms": status.clock_offset_ms,
         "time_confirmed": status.time_confirmed,
         "log_time_ahead_ms": status.log_time_ahead_ms,
+        "format_level": status.format_level,
+        "known_format_level": status.known_format_level,
         "client_connections": status.client_connections,
         "storage_used_bytes": status.storage_used_bytes,
         "storage_free_bytes": status.storage_free_bytes,

@@ -178,6 +178,7 @@ fn transaction_scope(kind: &Kind) -> TransactionScope<'_> {
         Kind::RepairTime(_) => "repair_time",
         Kind::SweepDevice(_) => "sweep_device",
         Kind::RenewMembers(_) => "renew_members",
+        Kind::RaiseLevel(_) => "raise_level",
     }])
 }
 

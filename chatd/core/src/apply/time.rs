@@ -90,7 +90,7 @@ mod tests {
 
     fn stamped(world: &mut World, time_ms: u64, trust: TimeTrust, envelopes: Vec<Envelope>) -> Vec<log::Outcome> {
         world.index += 1;
-        let batch = log::Batch { time_ms, envelopes, time_trust: trust.into() };
+        let batch = log::Batch { time_ms, envelopes, time_trust: trust.into(), level: 0 };
         let applied = batch_in_place(&mut world.rows, world.index, &batch).unwrap();
         crate::invariant::check_all(&world.rows).unwrap();
         applied.into_iter().map(|applied| applied.outcome).collect()

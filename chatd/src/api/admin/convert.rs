@@ -112,6 +112,8 @@ pub(super) fn status_to_pb(status: &NodeStatus) -> pb::StatusResponse {
         clock_offset_ms: status.time.offset_ms,
         time_confirmed: status.time.confirmed,
         log_time_ahead_ms: status.time.log_ahead_ms,
+        format_level: status.levels.in_force,
+        known_format_level: status.levels.known,
         ..pb::StatusResponse::default()
     }
 }

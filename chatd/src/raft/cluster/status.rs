@@ -177,6 +177,17 @@ pub struct NodeStatus {
     pub readiness: NodeReadiness,
     /// Status of the time on this pod.
     pub time: TimeStatus,
+    /// Format levels as this pod knows them.
+    pub levels: FormatLevels,
+}
+
+/// Format levels (docs/adr/0015) of the cluster and of this pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormatLevels {
+    /// Level in force after the last entry that is applied on this pod.
+    pub in_force: u32,
+    /// Highest level that this pod knows.
+    pub known: u32,
 }
 
 impl NodeStatus {

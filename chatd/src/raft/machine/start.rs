@@ -11,6 +11,10 @@ pub struct StartFacts<'a> {
     pub purged: Option<u64>,
     /// Last index applied to the state.
     pub applied: Option<u64>,
+    /// Format level in force in the state; 0 for no state.
+    pub level: u32,
+    /// Highest format level that this version knows.
+    pub known_level: u32,
     /// Last index in the newest snapshot, which openraft installs at start if it is ahead of the state.
     pub snapshot: Option<u64>,
 }
@@ -28,6 +32,17 @@ pub enum StartRefused {
         log: String,
         /// Cluster id of the state.
         state: String,
+    },
+    /// The state was written by a version that knows more than this one.
+    #[error(
+        "the state on this volume uses format level {level}, and this version knows levels up to {known}: run a version \
+         that knows it, such as that of the other pods"
+    )]
+    TooOld {
+        /// Format level in force.
+        level: u32,
+        /// Highest level of this version.
+        known: u32,
     },
     /// The log lacks entries that the state needs.
     #[error(
@@ -53,6 +68,9 @@ pub fn start_check(facts: &StartFacts<'_>) -> Result<(), StartRefused> {
     {
         return Err(StartRefused::Foreign { log: log.to_owned(), state: state.to_owned() });
     }
+    if facts.level > facts.known_level {
+        return Err(StartRefused::TooOld { level: facts.level, known: facts.known_level });
+    }
     let covered = facts.applied.max(facts.snapshot);
     match facts.purged {
         Some(purged) if covered.is_none_or(|applied| applied < purged) => {
@@ -71,6 +89,13 @@ mod tests {
         let facts = StartFacts { log_cluster: Some("a"), state_cluster: Some("b"), ..StartFacts::default() };
         assert!(matches!(start_check(&facts), Err(StartRefused::Foreign { .. })));
         assert_eq!(start_check(&StartFacts { state_cluster: None, ..facts }), Ok(()));
+    }
+
+    #[test]
+    fn a_state_that_uses_more_than_this_version_knows_is_refused() {
+        let facts = StartFacts { level: 2, known_level: 1, ..StartFacts::default() };
+        assert_eq!(start_check(&facts), Err(StartRefused::TooOld { level: 2, known: 1 }));
+        assert_eq!(start_check(&StartFacts { known_level: 2, ..facts }), Ok(()));
     }
 
     #[test]

@@ -40,7 +40,15 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine<MemStore>, TempDir> for InM
         let (log, _) = LogStore::open_on(Arc::new(SimDisk::new()), LogOptions::default()).unwrap();
         let (shelf, feed, fatal) =
             (SnapshotShelf::open(dir.path()).unwrap(), ChangeFeed::new(), FatalSignal::default());
-        let machine = StateMachine::start_on(ThreadingModel::Task, MemStore::new(), shelf, feed, fatal, Arc::new(()));
+        let machine = StateMachine::start_on(
+            ThreadingModel::Task,
+            KnownFormat::CURRENT,
+            MemStore::new(),
+            shelf,
+            feed,
+            fatal,
+            Arc::new(()),
+        );
         Ok((dir, log, machine.unwrap()))
     }
 }
@@ -173,7 +181,7 @@ async fn a_failing_disk_ends_the_process_and_leaves_no_caller_waiting() {
     let writes = (0..8).map(|_| raft.client_write(support::batch(&commands(1))));
     let answers = tokio::time::timeout(Duration::from_secs(10), futures::future::join_all(writes)).await.unwrap();
     assert!(answers.iter().all(Result::is_err), "{answers:?}");
-    let cause = tokio::time::timeout(Duration::from_secs(10), fatal.raised()).await.unwrap();
+    let cause = tokio::time::timeout(Duration::from_secs(10), fatal.raised()).await.unwrap().text;
     assert!(cause.contains("writing state failed"), "{cause}");
     assert_eq!(state_digest(&store.view()).unwrap(), rows, "nothing of it is seen");
 }
@@ -190,7 +198,15 @@ async fn cannot_be_read(drive: ThreadingModel) {
     let fatal = FatalSignal::default();
     let shelf = SnapshotShelf::open(dir.path()).unwrap();
     let observer = Arc::new(());
-    let machine = StateMachine::start_on(drive, MemStore::new(), shelf, ChangeFeed::new(), fatal.clone(), observer);
+    let machine = StateMachine::start_on(
+        drive,
+        KnownFormat::CURRENT,
+        MemStore::new(),
+        shelf,
+        ChangeFeed::new(),
+        fatal.clone(),
+        observer,
+    );
     let mut machine = machine.unwrap();
     let payload = openraft::EntryPayload::Normal(bytes::Bytes::from_static(b"\xff\xff").into());
     let entry = crate::raft::types::LogEntry { log_id: log_id(17), payload };
@@ -225,4 +241,22 @@ async fn two_machines_that_get_the_same_entries_in_other_batches_agree() {
     assert_eq!(left.applied(), right.applied());
     assert_eq!(state_digest(&left.view()).unwrap(), state_digest(&right.view()).unwrap());
     quorate_core::invariant::check_all(&left.view()).unwrap();
+}
+
+#[tokio::test]
+async fn an_entry_of_a_level_that_is_not_known_ends_the_process_with_a_code_of_its_own_and_writes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let (store, fatal) = (MemStore::new(), FatalSignal::default());
+    let shelf = SnapshotShelf::open(dir.path()).unwrap();
+    let (feed, observer) = (ChangeFeed::new(), Arc::new(()));
+    let mut machine = StateMachine::start(store.clone(), shelf, feed, fatal.clone(), observer).unwrap();
+    let batch = log::Batch { time_ms: 1, level: KnownFormat::CURRENT.level + 1, ..log::Batch::default() };
+    let payload = openraft::EntryPayload::Normal(bytes::Bytes::from(prost::Message::encode_to_vec(&batch)).into());
+    let entry = crate::raft::types::LogEntry { log_id: log_id(17), payload };
+    let error = machine.apply(stream::iter([Ok((entry, None))])).await.unwrap_err();
+    assert!(error.to_string().contains("log entry 17"), "{error}");
+    let cause = fatal.raised().await;
+    assert_eq!(cause.exit, crate::exit::ExitReason::TooOld);
+    assert!(cause.text.contains("upgrade this pod"), "{}", cause.text);
+    assert_eq!(store.applied().index(), None);
 }

@@ -13,7 +13,7 @@ use crate::trace::apply::ApplyTrace;
 use openraft::EntryPayload;
 use openraft::storage::{ApplyResponder, EntryResponder};
 use prost::Message as _;
-use quorate_core::apply;
+use quorate_core::apply::{self, KnownFormat};
 use quorate_core::id::Position;
 use quorate_core::proto::log;
 use quorate_core::query::StateView;
@@ -51,13 +51,14 @@ pub(super) struct ApplyThread {
 impl ApplyWorker {
     pub(super) fn start<S: StateStore>(
         drive: ThreadingModel,
+        format: KnownFormat,
         store: S,
         hot: Arc<HotRows>,
         feed: ChangeFeed,
         fatal: FatalSignal,
         observer: Arc<dyn MachineObserver>,
     ) -> Result<Self, MachineError> {
-        let applier = StoreApplier { store, hot, feed, observer, fatal };
+        let applier = StoreApplier { format, store, hot, feed, observer, fatal };
         if drive == ThreadingModel::Task {
             return Ok(Self::Caller { applier: Box::new(applier), failed: AtomicBool::new(false) });
         }
@@ -121,6 +122,7 @@ pub(super) trait BatchApplier: Send + Sync {
 }
 
 struct StoreApplier<S> {
+    format: KnownFormat,
     store: S,
     hot: Arc<HotRows>,
     feed: ChangeFeed,
@@ -130,7 +132,7 @@ struct StoreApplier<S> {
 
 impl<S: StateStore> BatchApplier for StoreApplier<S> {
     fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), MachineError> {
-        self.try_apply(entries).inspect_err(|error| self.fatal.raise(message_with_causes(error)))
+        self.try_apply(entries).inspect_err(|error| self.fatal.raise_as(error.exit(), message_with_causes(error)))
     }
 }
 
@@ -161,7 +163,7 @@ impl<S: StateStore> StoreApplier<S> {
         let mut rows = Overlay::new(&hot);
         let mut work = BatchEffects::default();
         for (entry, responder) in entries {
-            let outcomes = work.entry(&mut rows, entry)?;
+            let outcomes = work.entry(&self.format, &mut rows, entry)?;
             work.answers.extend(responder.map(|responder| (responder, outcomes)));
         }
         let cluster = store::cluster_row(&rows as &dyn TableRead).map_err(failed)?.unwrap_or_default();
@@ -177,6 +179,7 @@ impl<S: StateStore> StoreApplier<S> {
         pass_point(FailPoint::BatchCommitted);
         // Set before any caller is answered, as the next request is judged by this time.
         self.feed.log_time().set(cluster.time_ms);
+        self.feed.level().set(apply::level_in_force(&cluster));
         for user in &work.sessions {
             self.feed.sessions().forget(user);
         }
@@ -215,7 +218,12 @@ impl<S: StateStore> StoreApplier<S> {
 }
 
 impl BatchEffects {
-    fn entry(&mut self, rows: &mut Overlay<'_>, entry: LogEntry) -> Result<EntryOutcomes, MachineError> {
+    fn entry(
+        &mut self,
+        format: &KnownFormat,
+        rows: &mut Overlay<'_>,
+        entry: LogEntry,
+    ) -> Result<EntryOutcomes, MachineError> {
         match entry.payload {
             EntryPayload::Blank => Ok(EntryOutcomes::default()),
             EntryPayload::Membership(members) => {
@@ -223,12 +231,13 @@ impl BatchEffects {
                 self.membership = Some(AppliedMembership { log_id, members: membership_to_pb(&members) });
                 Ok(EntryOutcomes::default())
             }
-            EntryPayload::Normal(batch) => self.batch(rows, entry.log_id.index, batch),
+            EntryPayload::Normal(batch) => self.batch(format, rows, entry.log_id.index, batch),
         }
     }
 
     fn batch(
         &mut self,
+        format: &KnownFormat,
         rows: &mut Overlay<'_>,
         index: u64,
         batch: EncodedBatch,
@@ -236,7 +245,7 @@ impl BatchEffects {
         let batch = log::Batch::decode(batch.bytes)
             .map_err(|error| MachineError::Entry { index, what: format!("it is not a batch of commands: {error}") })?;
         let applied =
-            apply::apply_batch(rows, index, &batch).map_err(|source| MachineError::Apply { index, source })?;
+            apply::apply_batch(format, rows, index, &batch).map_err(|error| MachineError::of_apply(index, error))?;
         self.commands += applied.len();
         let outcome = |one: apply::AppliedCommand| {
             self.topics.rooms.extend(one.touched.rooms);

@@ -112,6 +112,7 @@ pub(super) fn not_proposed(error: ProposeError) -> AdminError {
         ProposeError::Overloaded { .. }
         | ProposeError::RateLimited { .. }
         | ProposeError::StorageFull { .. }
+        | ProposeError::TooNew { .. }
         | ProposeError::TooLarge { .. } => AdminError::Refused(error.to_string()),
     }
 }

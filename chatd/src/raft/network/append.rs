@@ -13,6 +13,7 @@ use super::{
 use crate::raft::{
     clock::{Timekeeper, put_stamp, told_time},
     identity::NodeIdentity,
+    level::LEVEL_KEY,
     observe::PeerObserver,
     types::{LogId, TypeConfig, trace_of},
     volume::{VOLUME_KEY, VolumeReport},
@@ -161,6 +162,7 @@ where
         Ok(response) => {
             note_time(&peer, response.metadata(), time);
             note_volume(&peer, response.metadata());
+            note_level(&peer, response.metadata());
             response.into_inner()
         }
         Err(status) => {
@@ -194,6 +196,12 @@ fn note_volume(peer: &RaftPeer, metadata: &MetadataMap) {
     if let Some(report) = told {
         peer.told_volume(report);
     }
+}
+
+fn note_level(peer: &RaftPeer, metadata: &MetadataMap) {
+    // A version from before there were levels says nothing, and knows the first.
+    let told = metadata.get(LEVEL_KEY).and_then(|value| value.to_str().ok()?.parse().ok());
+    peer.told_level(told.unwrap_or(1));
 }
 
 impl<S> AppendAnswers<S> {

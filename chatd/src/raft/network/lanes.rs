@@ -13,7 +13,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::{net::lookup_host, time::timeout};
+use tokio::{
+    net::lookup_host,
+    time::{self as clock, timeout},
+};
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint},
@@ -46,9 +49,9 @@ const PING_LIMIT: Duration = Duration::from_secs(1);
 /// per round trip; bounded, because the receiver may have to buffer that much.
 pub(crate) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
-/// Time for which a volume report counts. An older one belongs to a pod that is away, which must not decide what the
-/// others write.
-const VOLUME_FRESH: Duration = Duration::from_secs(2);
+/// Time for which a peer's report of its volume and its format level counts. An older one belongs to a pod that is away,
+/// which must not decide what the others write.
+const REPORT_FRESH: Duration = Duration::from_secs(2);
 /// Largest message in either direction, in bytes. Requests are limited to 1 MiB where they are made, but a single entry
 /// may be larger than that.
 pub(crate) const MESSAGE_LIMIT: usize = 8 * 1024 * 1024;
@@ -60,7 +63,9 @@ pub struct RaftPeer {
     book: Mutex<AddressBook>,
     slots: [Mutex<ConnectionSlot>; LANES],
     /// Last report of the peer's volume, and the time at which it arrived.
-    volume: Mutex<Option<(VolumeReport, Instant)>>,
+    volume: Mutex<Option<(VolumeReport, clock::Instant)>>,
+    /// Highest format level that the peer said it knows, and the time at which it said so.
+    level: Mutex<Option<(u32, clock::Instant)>>,
 }
 
 #[derive(Default)]
@@ -91,6 +96,7 @@ impl RaftPeer {
             book: Mutex::new(AddressBook::new(configured)),
             slots: Default::default(),
             volume: Mutex::default(),
+            level: Mutex::default(),
         }
     }
 
@@ -115,13 +121,25 @@ impl RaftPeer {
 
     /// Records a report of the peer's volume.
     pub(super) fn told_volume(&self, report: VolumeReport) {
-        *self.volume.lock().unwrap_or_else(PoisonError::into_inner) = Some((report, Instant::now()));
+        *self.volume.lock().unwrap_or_else(PoisonError::into_inner) = Some((report, clock::Instant::now()));
     }
 
     /// Returns the last report of the peer's volume, if it is recent.
     pub(super) fn volume(&self) -> Option<VolumeReport> {
         let told = *self.volume.lock().unwrap_or_else(PoisonError::into_inner);
-        told.filter(|(_, at)| at.elapsed() <= VOLUME_FRESH).map(|(report, _)| report)
+        told.filter(|(_, at)| at.elapsed() <= REPORT_FRESH).map(|(report, _)| report)
+    }
+
+    /// Records the highest format level that the peer knows.
+    pub(super) fn told_level(&self, level: u32) {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = Some((level, clock::Instant::now()));
+    }
+
+    /// Returns the highest format level that the peer knows, if it said so recently: it may run another version by now
+    /// if it was away.
+    pub(super) fn level(&self) -> Option<u32> {
+        let told = *self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        told.filter(|(_, at)| at.elapsed() <= REPORT_FRESH).map(|(level, _)| level)
     }
 
     /// Returns a client of this connection class; all callers of a class share one connection.

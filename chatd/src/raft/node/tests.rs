@@ -10,6 +10,7 @@ mod elections;
 pub(in crate::raft) mod harness;
 mod history;
 mod identity;
+mod levels;
 mod members;
 mod order;
 mod proxy;

@@ -3,7 +3,7 @@
 use super::PeerListener;
 use crate::raft::{
     forward::answer_to_pb,
-    propose::{error::ProposeAttempt, packer::QueuePermit},
+    propose::{ProposeError, TOO_NEW_FOR, error::ProposeAttempt, packer::QueuePermit},
 };
 use crate::trace::wire;
 use futures::{
@@ -72,6 +72,12 @@ impl ForwardSession {
         let sequence = request.sequence;
         // Always present: the stream is read only with a place.
         let Some(place) = self.place.take() else { return Ok(()) };
+        if request.level > self.listener.proposer.format().level {
+            // Decoded by this version, the command would lose what it does not know.
+            let refused = ProposeAttempt::Refused(ProposeError::TooNew { retry_after: TOO_NEW_FOR });
+            self.answers.push(futures::future::ready(answer_to_pb(sequence, refused)).boxed());
+            return Ok(());
+        }
         let answer = match Envelope::decode(request.envelope.clone()) {
             Ok(envelope) => {
                 let trace = wire::from_pb(request.trace.as_ref());

@@ -26,6 +26,12 @@ pub enum ProposeError {
         /// Delay after which a retry may succeed.
         retry_after: Duration,
     },
+    /// The command needs a format level that is not in force, because not all pods know it; it was not appended.
+    #[error("the cluster is being upgraded, and not all pods know this command yet; try again in {retry_after:?}")]
+    TooNew {
+        /// Delay after which to try again.
+        retry_after: Duration,
+    },
     /// No leader took the command in time; it was not appended.
     #[error("the cluster has no leader now, or this pod is cut off from it; try again")]
     NoLeader,

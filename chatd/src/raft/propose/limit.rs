@@ -105,7 +105,8 @@ pub(crate) fn is_limited(envelope: &Envelope) -> bool {
             | Kind::PurgeHistory(_)
             | Kind::RepairTime(_)
             | Kind::SweepDevice(_)
-            | Kind::RenewMembers(_),
+            | Kind::RenewMembers(_)
+            | Kind::RaiseLevel(_),
         )
         | None => false,
     };

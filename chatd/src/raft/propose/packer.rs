@@ -4,10 +4,11 @@
 //! is no timer: the entries in flight are the batching window.
 
 use super::{
-    STORAGE_FULL_FOR,
+    STORAGE_FULL_FOR, TOO_NEW_FOR,
     error::{ProposeAttempt, ProposeError},
     stats::ProposeObserver,
 };
+use crate::feed::LevelInForce;
 use crate::raft::{
     clock::{TimeStamp, Timekeeper},
     consensus::{ConsensusRef, WriteReceiver},
@@ -20,7 +21,7 @@ use crate::trace::{
 };
 use openraft::errors::ClientWriteError;
 use prost::{Message as _, bytes::Bytes};
-use quorate_core::proto::log::PackedBatch;
+use quorate_core::{apply::KnownFormat, proto::log::PackedBatch};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -35,10 +36,19 @@ const IN_FLIGHT: usize = 2;
 /// refusal is better than a queue that outlives the callers' patience.
 const QUEUED: usize = 4096;
 
+/// What the cluster must have for a command to be appended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommandNeeds {
+    /// Class of the command, which decides whether the volumes have space for it.
+    pub(crate) class: WriteClass,
+    /// Format level that must be in force.
+    pub(crate) level: u32,
+}
+
 struct QueuedCommand {
     /// Encoded `Envelope`, which goes into the entry as it is.
     envelope: Bytes,
-    class: WriteClass,
+    needs: CommandNeeds,
     answer: oneshot::Sender<ProposeAttempt>,
     /// Trace of the wait, if the command is sampled.
     trace: Option<CommandMark>,
@@ -62,9 +72,14 @@ pub(crate) struct CommandQueue {
 pub(crate) struct QueuePermit(mpsc::OwnedPermit<QueuedCommand>);
 
 impl QueuePermit {
-    fn fill(self, envelope: Bytes, class: WriteClass, trace: Option<CommandMark>) -> oneshot::Receiver<ProposeAttempt> {
+    fn fill(
+        self,
+        envelope: Bytes,
+        needs: CommandNeeds,
+        trace: Option<CommandMark>,
+    ) -> oneshot::Receiver<ProposeAttempt> {
         let (answer, receiver) = oneshot::channel();
-        self.0.send(QueuedCommand { envelope, class, answer, trace });
+        self.0.send(QueuedCommand { envelope, needs, answer, trace });
         receiver
     }
 }
@@ -83,10 +98,11 @@ impl CommandQueue {
         observer: Arc<dyn ProposeObserver>,
         time: Timekeeper,
         volume: VolumeGauge,
+        level: LevelInForce,
     ) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUED);
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
-        let packer = EntryPacker { consensus, observer, time, volume, in_flight };
+        let packer = EntryPacker { consensus, observer, time, volume, level, in_flight };
         tokio::spawn(packer.run(receiver));
         Self { jobs }
     }
@@ -95,11 +111,11 @@ impl CommandQueue {
     pub(crate) fn submit(
         &self,
         envelope: Bytes,
-        class: WriteClass,
+        needs: CommandNeeds,
         trace: Option<CommandMark>,
     ) -> Result<oneshot::Receiver<ProposeAttempt>, NotQueued> {
         match self.jobs.clone().try_reserve_owned() {
-            Ok(permit) => Ok(QueuePermit(permit).fill(envelope, class, trace)),
+            Ok(permit) => Ok(QueuePermit(permit).fill(envelope, needs, trace)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(NotQueued::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(NotQueued::Stopped),
         }
@@ -109,10 +125,10 @@ impl CommandQueue {
     pub(crate) fn submit_into(
         place: QueuePermit,
         envelope: Bytes,
-        class: WriteClass,
+        needs: CommandNeeds,
         trace: Option<CommandMark>,
     ) -> oneshot::Receiver<ProposeAttempt> {
-        place.fill(envelope, class, trace)
+        place.fill(envelope, needs, trace)
     }
 
     /// Waits for a place; `None` if the queue has stopped.
@@ -126,6 +142,7 @@ struct EntryPacker {
     observer: Arc<dyn ProposeObserver>,
     time: Timekeeper,
     volume: VolumeGauge,
+    level: LevelInForce,
     in_flight: Arc<Semaphore>,
 }
 
@@ -147,7 +164,7 @@ impl EntryPacker {
     }
 
     async fn write(&mut self, gathered: GatheredCommands, place: OwnedSemaphorePermit) {
-        let GatheredCommands { envelopes, answers, sampled } = gathered;
+        let GatheredCommands { envelopes, answers, sampled, level } = gathered;
         // No majority agrees with this clock, or none has been heard yet: nothing is stamped with it, as what is in the
         // log stays. A new leader hears the others with its first append; one whose clock is contradicted hands
         // leadership over.
@@ -155,7 +172,8 @@ impl EntryPacker {
             return answer_all(answers, || ProposeAttempt::NotLeader(None));
         };
         let packed = packing::begin_entry(&sampled, envelopes.len());
-        let batch = PackedBatch { time_ms, envelopes, time_trust: trust.into() };
+        let batch =
+            PackedBatch { time_ms, envelopes, time_trust: trust.into(), level: KnownFormat::encode_level(level) };
         let trace = packed.as_ref().map(|packed| packed.trace().clone());
         let encoded = EncodedBatch { bytes: batch.encode_to_vec().into(), trace };
         self.volume.spend(encoded.bytes.len());
@@ -175,7 +193,7 @@ impl EntryPacker {
         held: &mut Option<QueuedCommand>,
     ) -> GatheredCommands {
         let mut bytes = first.envelope.len();
-        let mut gathered = GatheredCommands { envelopes: Vec::new(), answers: Vec::new(), sampled: Vec::new() };
+        let mut gathered = GatheredCommands::default();
         gathered.take(first);
         while gathered.envelopes.len() < COMMANDS {
             let Ok(job) = jobs.try_recv() else { break };
@@ -190,16 +208,19 @@ impl EntryPacker {
         gathered
     }
 
-    /// Returns `None` for a command that nobody waits for, or for which the volumes have no space any more: a full
-    /// queue is larger than the reserve of a small volume.
+    /// Returns `None` for a command that nobody waits for, whose format level is not in force, or for which the volumes
+    /// have no space any more: a full queue is larger than the reserve of a small volume.
     fn still_wanted(&self, job: QueuedCommand) -> Option<QueuedCommand> {
         if job.is_abandoned() {
             return None;
         }
-        if self.volume.admits(job.class) {
+        let refused = if job.needs.level > self.level.get() {
+            ProposeError::TooNew { retry_after: TOO_NEW_FOR }
+        } else if !self.volume.admits(job.needs.class) {
+            ProposeError::StorageFull { retry_after: STORAGE_FULL_FOR }
+        } else {
             return Some(job);
-        }
-        let refused = ProposeError::StorageFull { retry_after: STORAGE_FULL_FOR };
+        };
         // A caller that gave up no longer listens.
         let _ = job.answer.send(ProposeAttempt::Refused(refused));
         None
@@ -207,7 +228,10 @@ impl EntryPacker {
 }
 
 /// The commands of one entry.
+#[derive(Default)]
 struct GatheredCommands {
+    /// Highest format level that one of them needs.
+    level: u32,
     envelopes: Vec<Bytes>,
     answers: Vec<oneshot::Sender<ProposeAttempt>>,
     /// Traces of the sampled commands.
@@ -216,7 +240,8 @@ struct GatheredCommands {
 
 impl GatheredCommands {
     fn take(&mut self, job: QueuedCommand) {
-        let QueuedCommand { envelope, class: _, answer, trace } = job;
+        let QueuedCommand { envelope, needs, answer, trace } = job;
+        self.level = self.level.max(needs.level);
         self.envelopes.push(envelope);
         self.answers.push(answer);
         self.sampled.extend(trace);

@@ -31,6 +31,8 @@ pub enum ProposeResult {
     RateLimited,
     /// The volumes had no space for the command.
     StorageFull,
+    /// The command needs a format level that is not in force.
+    TooNew,
     /// No leader took the command in time.
     NoLeader,
     /// The command was perhaps appended.
@@ -43,11 +45,12 @@ pub enum ProposeResult {
 
 impl ProposeResult {
     /// All results, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Applied,
         Self::Overloaded,
         Self::RateLimited,
         Self::StorageFull,
+        Self::TooNew,
         Self::NoLeader,
         Self::Unknown,
         Self::Stopping,
@@ -62,6 +65,7 @@ impl ProposeResult {
             Self::Overloaded => "overloaded",
             Self::RateLimited => "rate_limited",
             Self::StorageFull => "storage_full",
+            Self::TooNew => "too_new",
             Self::NoLeader => "no_leader",
             Self::Unknown => "unknown",
             Self::Stopping => "stopping",

@@ -261,7 +261,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let shelf = SnapshotShelf::open(dir.path()).unwrap();
             let files = vec![log::File { name: "a".into(), size: 4, crc32: 0 }];
-            let contents = CheckpointContents { applied: AppliedState::default(), cluster_id: None };
+            let contents = CheckpointContents { applied: AppliedState::default(), cluster_id: None, format_level: 1 };
             let mut incoming =
                 IncomingSnapshot::open(&shelf, CheckedManifest::describe("1-a".into(), &contents, files)).unwrap();
             let refused = incoming.write("a", offset, &Bytes::from_static(bytes)).unwrap_err();

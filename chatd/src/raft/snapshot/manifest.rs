@@ -6,6 +6,7 @@ use crate::raft::types::{SnapshotMeta, StoredMembership};
 use crate::store::{CheckpointContents, StoreError, write_durably};
 use bytes::Bytes;
 use prost::Message as _;
+use quorate_core::apply::KnownFormat;
 use quorate_core::proto::log;
 use std::collections::HashSet;
 use std::fs;
@@ -37,6 +38,7 @@ impl CheckedManifest {
             membership_log_id: contents.applied.membership.log_id,
             membership: Some(contents.applied.membership.members.clone()),
             files,
+            format_level: KnownFormat::encode_level(contents.format_level),
         };
         let body = message.encode_to_vec();
         let encoded = [&crc32fast::hash(&body).to_be_bytes(), body.as_slice()].concat().into();
@@ -61,6 +63,11 @@ impl CheckedManifest {
 
     pub(super) fn save(&self, path: &Path) -> Result<(), StoreError> {
         write_durably(path, &self.encoded)
+    }
+
+    /// Returns the format level in force in the state.
+    pub(super) fn format_level(&self) -> u32 {
+        self.message.format_level.max(1)
     }
 
     pub(super) fn encoded(&self) -> Bytes {
@@ -158,7 +165,8 @@ mod tests {
 
     fn with_files(names: &[&str]) -> CheckedManifest {
         let files = names.iter().map(|&name| log::File { name: name.into(), size: 1, crc32: 2 }).collect();
-        let contents = CheckpointContents { applied: AppliedState::default(), cluster_id: Some("c".into()) };
+        let contents =
+            CheckpointContents { applied: AppliedState::default(), cluster_id: Some("c".into()), format_level: 1 };
         CheckedManifest::describe("1-a".into(), &contents, files)
     }
 
@@ -190,7 +198,7 @@ mod tests {
     #[test]
     fn files_that_together_are_larger_than_a_number_are_refused() {
         let file = |name: &str| log::File { name: name.into(), size: u64::MAX / 2 + 1, crc32: 2 };
-        let contents = CheckpointContents { applied: AppliedState::default(), cluster_id: None };
+        let contents = CheckpointContents { applied: AppliedState::default(), cluster_id: None, format_level: 1 };
         let described = |files| CheckedManifest::describe("1-a".into(), &contents, files).encoded();
         assert_eq!(CheckedManifest::parse(described(vec![file("a")])).unwrap().size(), u64::MAX / 2 + 1);
         assert!(CheckedManifest::parse(described(vec![file("a"), file("b")])).is_err());

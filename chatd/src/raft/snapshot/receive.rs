@@ -14,6 +14,7 @@ use crate::raft::types::Vote;
 use crate::raft::volume::{VolumeGauge, VolumeSizes};
 use crate::store::StateStore;
 use futures::future::BoxFuture;
+use quorate_core::apply::KnownFormat;
 use quorate_wire::raft::v1 as pb;
 use quorate_wire::raft::v1::snapshot_request::Part;
 use quorate_wire::raft::v1::snapshot_response::Part as Answer;
@@ -65,6 +66,7 @@ pub struct SnapshotReceiver<S> {
     observer: Arc<dyn RaftObserver>,
     pub(super) turn: TransferTurn,
     volume: VolumeGauge,
+    format: KnownFormat,
 }
 
 impl<S: StateStore> SnapshotReceiver<S> {
@@ -78,7 +80,14 @@ impl<S: StateStore> SnapshotReceiver<S> {
             observer: Arc::new(NoObserver),
             turn: TransferTurn::default(),
             volume: VolumeGauge::default(),
+            format: KnownFormat::CURRENT,
         }
+    }
+
+    /// Sets what this pod knows of formats; a snapshot that uses more is refused.
+    #[must_use]
+    pub fn knowing(self, format: KnownFormat) -> Self {
+        Self { format, ..self }
     }
 
     /// Sets the gauge that shows whether there is space for a snapshot.
@@ -107,6 +116,12 @@ impl<S: StateStore> ReceiveSnapshot for SnapshotReceiver<S> {
         let manifest = CheckedManifest::parse(manifest.manifest).map_err(|error| status_of(&error))?;
         if !manifest.is_of(&cluster) {
             let text = format!("the snapshot belongs to cluster {}, but this node to {cluster}", manifest.cluster_id());
+            return Err(Status::failed_precondition(text));
+        }
+        if manifest.format_level() > self.format.level {
+            let (needed, known) = (manifest.format_level(), self.format.level);
+            let text =
+                format!("the snapshot uses format level {needed}, and this pod knows levels up to {known}: upgrade it");
             return Err(Status::failed_precondition(text));
         }
         let own = self.raft.vote();

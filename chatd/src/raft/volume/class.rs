@@ -34,7 +34,8 @@ impl WriteClass {
                 | Kind::PurgeHistory(_)
                 | Kind::RepairTime(_)
                 | Kind::SweepDevice(_)
-                | Kind::RenewMembers(_),
+                | Kind::RenewMembers(_)
+                | Kind::RaiseLevel(_),
             ) => Self::System,
             Some(Kind::Redact(_) | Kind::OpenSession(_) | Kind::CloseSession(_) | Kind::ExtendSession(_)) => {
                 Self::Upkeep

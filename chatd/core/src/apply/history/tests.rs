@@ -183,7 +183,8 @@ fn messages_stamped_with_a_time_that_had_not_come_go_with_those_of_their_day() {
     let repair = Envelope { command: command(Kind::RepairTime(log::RepairTime {})), ..Envelope::default() };
     world.time_ms = now;
     world.index += 1;
-    let batch = log::Batch { time_ms: now, envelopes: vec![repair], time_trust: log::TimeTrust::Confirmed.into() };
+    let batch =
+        log::Batch { time_ms: now, envelopes: vec![repair], time_trust: log::TimeTrust::Confirmed.into(), level: 0 };
     crate::apply::batch_in_place(&mut world.rows, world.index, &batch).unwrap();
     let after = world.say("alice", &id, "after the repair");
     assert!(!world.view().has_expired(room, world.time_ms).unwrap());

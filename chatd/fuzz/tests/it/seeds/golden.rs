@@ -117,7 +117,7 @@ impl Golden {
     pub(super) fn commands(&self) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         for bytes in &self.batches {
-            let Batch { time_ms, envelopes, time_trust } = Batch::decode(bytes.as_slice()).expect("a batch");
+            let Batch { time_ms, envelopes, time_trust, level } = Batch::decode(bytes.as_slice()).expect("a batch");
             for mut envelope in envelopes {
                 let Some(kind) = envelope.command.as_mut().and_then(|command| command.kind.as_mut()) else { continue };
                 move_here(kind);
@@ -125,7 +125,7 @@ impl Golden {
                     envelope.device_id = "D".into();
                 }
                 envelope.sequence = None;
-                out.push(Batch { time_ms, envelopes: vec![envelope], time_trust }.encode_to_vec());
+                out.push(Batch { time_ms, envelopes: vec![envelope], time_trust, level }.encode_to_vec());
             }
         }
         out

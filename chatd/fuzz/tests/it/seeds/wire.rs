@@ -47,8 +47,14 @@ pub(super) fn messages(entries: &[Vec<u8>]) -> Vec<Vec<u8>> {
         .encode_to_vec(),
         ReadIndexRequest { target: target.clone() }.encode_to_vec(),
         ReadIndexResponse { read_index: id(4) }.encode_to_vec(),
-        ForwardRequest { target: target.clone(), sequence: 8, envelope: envelope.encode_to_vec().into(), trace }
-            .encode_to_vec(),
+        ForwardRequest {
+            target: target.clone(),
+            sequence: 8,
+            envelope: envelope.encode_to_vec().into(),
+            level: 2,
+            trace,
+        }
+        .encode_to_vec(),
         ForwardResponse {
             sequence: 8,
             result: Some(forward_response::Result::Outcome(outcome.encode_to_vec().into())),

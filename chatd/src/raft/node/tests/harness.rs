@@ -15,11 +15,13 @@ use crate::{
         propose::{NoObserver, ProposeError, RateLimit},
         read_index::ReadFreshness,
         snapshot::{ReceiveOptions, SendOptions, SnapshotShelf},
+        threading::ThreadingModel,
         types,
         volume::{VolumeGauge, VolumeSpace},
     },
     store::{FatalSignal, MemStore},
 };
+use quorate_core::apply::KnownFormat;
 use quorate_core::proto::log::{Envelope, Outcome};
 use std::{
     future::Future,
@@ -59,6 +61,14 @@ pub(in crate::raft) struct Setup {
     pub(super) send_rate: Option<u64>,
     /// Time for which a receiver of a snapshot waits for a silent sender.
     pub(super) receive_stall: Option<Duration>,
+    /// Knowledge of nodes that are started from now on; that of this build if absent.
+    pub(super) format: Option<KnownFormat>,
+}
+
+impl Setup {
+    fn format(&self) -> KnownFormat {
+        self.format.unwrap_or(KnownFormat::CURRENT)
+    }
 }
 
 pub(in crate::raft) struct Cluster {
@@ -144,11 +154,11 @@ impl Cluster {
     pub(super) fn first_status(&self, place: usize) -> NodeStatus {
         let node = &self.nodes[place];
         let (dir, tls) = (node.dir.path().to_owned(), self.authority.tls(node.dir.path()));
-        let options = options(&node.name, node.proxy.address, self.setup);
+        let (options, format) = (options(&node.name, node.proxy.address, self.setup), self.setup.format());
         // With one thread, all other tasks wait in the meantime.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let status = runtime.block_on(async move {
-            let (parts, _store) = parts(dir, tls);
+            let (parts, _store) = parts(dir, tls, format);
             NodeHandle::start(parts, options).await.expect("starts").cluster.status()
         });
         runtime.shutdown_timeout(Duration::from_secs(5));
@@ -216,11 +226,11 @@ impl TestNode {
         let runtime = runtime(&self.name);
         let tls = authority.tls(self.dir.path());
         let (dir, listen, held) = (self.dir.path().to_owned(), self.listen, self.held.take());
-        let options = options(&self.name, self.proxy.address, setup);
+        let (options, format) = (options(&self.name, self.proxy.address, setup), setup.format());
         let (ahead, system) = (self.clock_ahead.clone(), system_clock());
         let clock: ClockSource = Arc::new(move || system().saturating_add_signed(ahead.load(Ordering::Relaxed)));
         let (node, store) = runtime.block_on(async move {
-            let (parts, store) = parts(dir, tls.clone());
+            let (parts, store) = parts(dir, tls.clone(), format);
             let node = NodeHandle::start_with_clock(parts, options, clock).await.expect("starts");
             let listener = match held {
                 Some(held) => {
@@ -350,15 +360,17 @@ impl Drop for FrozenNode {
     }
 }
 
-fn parts(dir: PathBuf, tls: crate::tls::PeerTls) -> (NodeParts<MemStore>, MemStore) {
+fn parts(dir: PathBuf, tls: crate::tls::PeerTls, format: KnownFormat) -> (NodeParts<MemStore>, MemStore) {
     let state = dir.join("state");
     std::fs::create_dir_all(&state).expect("a directory");
     let log_options = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
     let (log, _) = LogStore::open(&dir.join("log"), log_options).expect("opens");
     let (store, feed) = (MemStore::new(), ChangeFeed::new());
     let shelf = SnapshotShelf::open(&state).expect("opens");
-    let machine = StateMachine::start(store.clone(), shelf.clone(), feed.clone(), FatalSignal::default(), Arc::new(()))
-        .expect("starts");
+    let (threads, fatal) = (ThreadingModel::Threads, FatalSignal::default());
+    let machine =
+        StateMachine::start_on(threads, format, store.clone(), shelf.clone(), feed.clone(), fatal, Arc::new(()))
+            .expect("starts");
     (NodeParts { log, machine, store: store.clone(), shelf, feed, tls }, store)
 }
 
@@ -380,6 +392,7 @@ fn options(name: &str, address: SocketAddr, setup: Setup) -> NodeOptions {
         receive: ReceiveOptions { stall: setup.receive_stall.unwrap_or(receive.stall), ..receive },
         observer: Arc::new(NoObserver),
         volume: VolumeGauge::with_reserve(Some(RESERVE)),
+        format: setup.format(),
     }
 }
 
