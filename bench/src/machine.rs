@@ -62,7 +62,8 @@ fn measure_syncs(dir: &Path) -> anyhow::Result<f64> {
     let path = dir.join("syncs");
     let mut file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let message = crate::payload::message_text(0);
-    let (begun, mut count) = (Instant::now(), 0.0);
+    let begun = Instant::now();
+    let mut count = 0.0;
     while begun.elapsed() < LONG {
         file.write_all(message.as_bytes())?;
         file.sync_data()?;
@@ -97,7 +98,8 @@ fn version_of(places: &BenchPaths, system: BenchSystem) -> Option<String> {
         BenchSystem::SocketIo => {
             let module = places.peers.join("socketio/node_modules/socket.io/package.json");
             let module: serde_json::Value = serde_json::from_str(&fs::read_to_string(module).ok()?).ok()?;
-            let (node, redis) = (first_output_line("node", &["--version"])?, package("redis-server")?);
+            let node = first_output_line("node", &["--version"])?;
+            let redis = package("redis-server")?;
             Some(format!("{}, Node.js {node}, Redis {redis}", module.get("version")?.as_str()?))
         }
         BenchSystem::Bare => Some("tonic 0.14".to_owned()),

@@ -73,8 +73,10 @@ fn told_to_end() -> anyhow::Result<impl Future<Output = &'static str>> {
 }
 
 async fn run_benchmark(args: &cli::RunArgs) -> anyhow::Result<()> {
-    let (plan, places) = (args.plan(), args.places()?);
-    let (begun, started) = (Instant::now(), jiff::Timestamp::now().to_string());
+    let plan = args.plan();
+    let places = args.places()?;
+    let begun = Instant::now();
+    let started = jiff::Timestamp::now().to_string();
     let machine = machine::MachineProfile::look(&places)?;
     let versions = machine::system_versions(&places, plan.systems.iter().copied());
     let findings = Box::pin(plan::BenchRun::new(&plan, &places).all()).await;

@@ -160,7 +160,8 @@ pub(crate) async fn poll_until<T, F: Future<Output = anyhow::Result<T>>>(
 /// # Errors
 /// Fails if the program is missing, or if it has not ended in time and was killed.
 pub(crate) async fn capture_output(what: &str, command: &mut Command) -> anyhow::Result<Output> {
-    let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let mut stdout = tempfile::tempfile()?;
+    let mut stderr = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
     let program = command.get_program().to_owned();
     let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;

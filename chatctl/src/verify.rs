@@ -136,7 +136,8 @@ async fn run_load(command: &VerifyArgs, stage: &setup::RunSetup) -> LoadRecord {
 }
 
 async fn wait_for_interruption() {
-    let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let term = signal(SignalKind::terminate());
+    let int = signal(SignalKind::interrupt());
     match (term, int) {
         (Ok(mut term), Ok(mut int)) => tokio::select! {
             _ = term.recv() => {}

@@ -36,7 +36,8 @@ pub fn open_volume(
     fatal: &FatalSignal,
     metrics: &ChatMetrics,
 ) -> Result<OpenedVolume, ProcessFailure> {
-    let (log_dir, state_dir) = (config.data_dir.join("log"), config.data_dir.join("state"));
+    let log_dir = config.data_dir.join("log");
+    let state_dir = config.data_dir.join("state");
     for dir in [&log_dir, &state_dir] {
         make_directory(dir)?;
     }
@@ -60,7 +61,8 @@ pub fn open_volume(
 fn volume_sizes(dir: &Path) -> Result<VolumeSizes, ProcessFailure> {
     // A file system that does not report its size imposes no limits.
     let Ok(space) = fs4::statvfs(dir) else { return Ok(VolumeSizes::of(0)) };
-    let (free, total) = (space.available_space(), space.total_space());
+    let free = space.available_space();
+    let total = space.total_space();
     let needed = VolumeSizes::to_start(total);
     if free < needed {
         let sentence = format!(

@@ -55,7 +55,9 @@ pub async fn run_pod(config: Config) -> Result<(), ProcessFailure> {
     let fatal = FatalSignal::default();
     let told = shutdown::wait_for_signal();
     tokio::pin!(told);
-    let (node, server_name, data_dir) = (&config.node_name, &config.server_name, config.data_dir.display());
+    let node = &config.node_name;
+    let server_name = &config.server_name;
+    let data_dir = config.data_dir.display();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node, server_name, %data_dir, "starting");
     listeners::serve_health(&config, health.clone()).await?;
     health.opening("opening the log and the state");
@@ -114,7 +116,8 @@ impl RunningPod {
         let listeners = PodListeners::open(config, &node, service, tls, metrics, storage, fatal).await?;
         let volume = node.peer_listener.volume.clone();
         let sources = MetricSources { cluster: node.cluster.clone(), store: Arc::new(store.clone()), feed, volume };
-        let (cluster, observed) = (node.cluster.clone(), metrics.clone());
+        let cluster = node.cluster.clone();
+        let observed = metrics.clone();
         health.open(Arc::new(move || check_readiness(&cluster)), Arc::new(move || observed.refresh(&sources)));
         tokio::spawn(metrics.clone().count_leaders(node.cluster.clone()));
         say_open(config, &node);
@@ -186,7 +189,10 @@ async fn open_off_runtime(
     fatal: &FatalSignal,
     metrics: &ChatMetrics,
 ) -> Result<OpenedVolume, ProcessFailure> {
-    let (config, feed, fatal, metrics) = (config.clone(), feed.clone(), fatal.clone(), metrics.clone());
+    let config = config.clone();
+    let feed = feed.clone();
+    let fatal = fatal.clone();
+    let metrics = metrics.clone();
     let opened = tokio::task::spawn_blocking(move || open::open_volume(&config, &feed, &fatal, &metrics)).await;
     opened.map_err(|error| ProcessFailure::caused(ExitReason::Fatal, &error))?
 }

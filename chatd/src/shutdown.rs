@@ -15,7 +15,8 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// Returns a failure if no signal handler can be installed.
 pub async fn wait_for_signal() -> Result<&'static str, ProcessFailure> {
     let listen = |kind| signal(kind).map_err(|error| ProcessFailure::caused(ExitReason::Fatal, &error));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
     Ok(tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",

@@ -71,8 +71,8 @@ pub fn print_definition() -> anyhow::Result<()> {
 }
 
 fn metrics_page(chatd: &Path, operator: &Path) -> anyhow::Result<String> {
-    let (chatd, operator) =
-        (program_output(chatd, &["metrics-reference"])?, program_output(operator, &["metrics-reference"])?);
+    let chatd = program_output(chatd, &["metrics-reference"])?;
+    let operator = program_output(operator, &["metrics-reference"])?;
     Ok(format!("{METRICS}\n## chatd\n{chatd}\n## Operator\n{operator}"))
 }
 

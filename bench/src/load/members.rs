@@ -94,7 +94,8 @@ impl DeliveryBoard {
 
     /// Returns all latencies of the round, and the number of deliveries that came twice or behind a later one.
     pub(crate) fn result(&self) -> anyhow::Result<(Histogram<u64>, u64)> {
-        let (mut all, mut out_of_order) = (latency::new_histogram()?, 0);
+        let mut all = latency::new_histogram()?;
+        let mut out_of_order = 0;
         for member in &self.members {
             let member = member.lock().unwrap_or_else(PoisonError::into_inner);
             all.add(&member.latencies).context("histograms have different bounds")?;

@@ -56,7 +56,8 @@ pub(super) async fn measure_catch_up(running: &mut RunningSystem, places: &Bench
     }
     quorate.purge_without(follower, places).await?;
     quorate.bring_back(follower)?;
-    let (begun, mut back) = (Instant::now(), Vec::new());
+    let begun = Instant::now();
+    let mut back = Vec::new();
     while !quorate.is_ready(follower) {
         ensure!(begun.elapsed() < PATIENCE, "the follower was not ready within {PATIENCE:?}");
         back.push(quorate.post(STREAM, WINDOW.start()).await?.rate());

@@ -59,7 +59,8 @@ async fn connect_subscribers(running: &RunningSystem, count: usize, parked: bool
 async fn settled_memory(servers: &[ServerProcess]) -> anyhow::Result<f64> {
     let pids: Vec<u32> = servers.iter().map(ServerProcess::pid).collect();
     let deadline = Instant::now() + PATIENCE;
-    let (mut last, mut since) = (process::resident_kib(&pids)?, Instant::now());
+    let mut last = process::resident_kib(&pids)?;
+    let mut since = Instant::now();
     while since.elapsed() < SETTLED && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = process::resident_kib(&pids)?;

@@ -39,7 +39,8 @@ fn goal_table(results: &RunResults) -> String {
 /// Formats a goal: `rate ≥ 1.25 × NATS JetStream`.
 fn format_goal(goal: &Goal) -> String {
     let metric = goal.metric.title();
-    let (sign, factor) = (goal.bound.sign(), format_factor(goal.factor));
+    let sign = goal.bound.sign();
+    let factor = format_factor(goal.factor);
     match goal.rival {
         GoalRival::Nobody => format!("{metric} {sign} {factor}"),
         GoalRival::BestOf(systems) => {

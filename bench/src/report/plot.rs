@@ -37,7 +37,8 @@ const fn bar_colour(system: BenchSystem) -> &'static str {
 
 /// Returns the whole picture as SVG.
 pub(crate) fn render_plot(results: &RunResults) -> String {
-    let (mut body, mut y) = (String::new(), GAP);
+    let mut body = String::new();
+    let mut y = GAP;
     for row in results.rows().iter().filter(|row| is_drawn(row)) {
         y = draw_group(results, row, y, &mut body);
     }
@@ -61,7 +62,9 @@ fn draw_group(results: &RunResults, row: &ResultRow, mut y: f64, body: &mut Stri
     y += HEAD;
     for (system, spread) in bars {
         let at = |value: f64| if longest > 0.0 { value / longest * BAR } else { 0.0 };
-        let (least, median, greatest) = (LEFT + at(spread.least), at(spread.median), LEFT + at(spread.greatest));
+        let least = LEFT + at(spread.least);
+        let median = at(spread.median);
+        let greatest = LEFT + at(spread.greatest);
         let middle = y + HEIGHT / 2.0;
         let _ = writeln!(
             body,

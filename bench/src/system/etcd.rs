@@ -40,7 +40,8 @@ impl EtcdCluster {
         let nodes = (1..=NODES).map(EtcdNode::new).collect::<anyhow::Result<Vec<_>>>()?;
         let all: Vec<_> = nodes.iter().map(|node| format!("{}=http://{}", node.name, node.peer)).collect();
         let start = |node: &EtcdNode| {
-            let (client, peer) = (format!("http://{}", node.client), format!("http://{}", node.peer));
+            let client = format!("http://{}", node.client);
+            let peer = format!("http://{}", node.peer);
             ProcessSpec::new(&node.name, "etcd", dir.path())
                 .args(["--name", &node.name, "--data-dir"])
                 .arg(dir.path().join(&node.name))

@@ -15,7 +15,9 @@ pub fn now_ms() -> u64 {
 pub fn format_utc(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     let (year, month, day) = civil_from_days(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let hour = seconds / 3600 % 24;
+    let minute = seconds / 60 % 60;
+    let second = seconds % 60;
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
@@ -23,7 +25,8 @@ pub fn format_utc(milliseconds: u64) -> String {
 /// <https://howardhinnant.github.io/date_algorithms.html>: years begin in March, so that the leap day comes last.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
+    let era = days / 146_097;
+    let of_era = days % 146_097;
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * of_year + 2) / 153;

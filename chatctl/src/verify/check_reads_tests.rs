@@ -163,7 +163,8 @@ fn random_history(random: &mut StdRng) -> RunHistory {
         })
         .collect();
     let reads = (0..random.random_range(1..4)).map(|_| {
-        let (invoked, takes) = (random.random_range(0..40), random.random_range(0..15));
+        let invoked = random.random_range(0..40);
+        let takes = random.random_range(0..15);
         let mut page: Vec<u64> = (1..=random.random_range(0..=count)).collect();
         if page.len() > 1 && random.random_bool(0.1) {
             page.remove(0);

@@ -251,7 +251,8 @@ fn random_history(random: &mut StdRng) -> RunHistory {
         let number = u32::try_from(index).unwrap();
         // The message takes effect at 100 × index µs, inside the interval from issue to acknowledgement.
         let effect = 1_000_000 + index * 100;
-        let (before, after) = (random.random_range(0..5000), random.random_range(0..5000));
+        let before = random.random_range(0..5000);
+        let after = random.random_range(0..5000);
         let message_id = id(number % 3, number);
         let fate = match random.random_range(0..6) {
             0 => MessageOutcome::Unknown,

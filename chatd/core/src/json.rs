@@ -180,7 +180,10 @@ fn nesting_depth(bytes: &[u8]) -> usize {
     if brackets <= MAX_DEPTH {
         return brackets;
     }
-    let (mut now, mut most, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    let mut now = 0_usize;
+    let mut most = 0;
+    let mut in_string = false;
+    let mut escaped = false;
     for byte in bytes {
         match byte {
             _ if escaped => escaped = false,

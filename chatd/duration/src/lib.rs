@@ -110,7 +110,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, MalformedDuration> {
 /// # Errors
 /// Returns an error that describes the accepted notation.
 pub fn split_duration(text: &str) -> Result<Vec<DurationPart<'_>>, MalformedDuration> {
-    let (mut rest, mut parts) = (text, Vec::new());
+    let mut rest = text;
+    let mut parts = Vec::new();
     while !rest.is_empty() {
         let (part, after) = DurationPart::split_first(rest).ok_or(MalformedDuration)?;
         parts.push(part);
@@ -129,7 +130,8 @@ pub fn format_duration(duration: Duration) -> String {
     }
     let mut out = String::new();
     for unit in DurationUnit::ALL {
-        let (count, remainder) = (rest / u128::from(unit.millis()), rest % u128::from(unit.millis()));
+        let count = rest / u128::from(unit.millis());
+        let remainder = rest % u128::from(unit.millis());
         if count > 0 {
             out.push_str(&format!("{count}{}", unit.symbol()));
         }

@@ -16,7 +16,8 @@ pub fn metrics_markdown(sections: &[MetricSection]) -> String {
         );
         for spec in section.specs {
             let labels: Vec<String> = spec.labels.iter().map(|label| format!("`{label}`")).collect();
-            let (labels, unit) = (labels.join(", "), spec.unit().unwrap_or_default());
+            let labels = labels.join(", ");
+            let unit = spec.unit().unwrap_or_default();
             let _ = writeln!(out, "| `{}` | {} | {labels} | {unit} | {} |", spec.name, spec.kind.label(), spec.help);
         }
     }

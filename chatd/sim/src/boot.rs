@@ -73,7 +73,8 @@ impl PeerDialer for SimDialer {
 
 /// Runs a pod; a failure to start is reported as [`SimAction::Died`].
 pub(crate) async fn boot_pod(start: PodSetup) {
-    let (net, host) = (start.net.clone(), start.host);
+    let net = start.net.clone();
+    let host = start.host;
     if let Err(reason) = start_pod(start).await {
         net.act_at(net.now(), SimAction::Died { host, reason });
     }
@@ -90,7 +91,9 @@ async fn start_pod(start: PodSetup) -> Result<(), String> {
         ..LogOptions::default()
     };
     let (log, _) = LogStore::open_on(Arc::new(disk), options).map_err(|error| error.to_string())?;
-    let (store, feed, fatal) = (SimStore::new(of_store), ChangeFeed::new(), FatalSignal::default());
+    let store = SimStore::new(of_store);
+    let feed = ChangeFeed::new();
+    let fatal = FatalSignal::default();
     tokio::spawn(feed.fan_out());
     let shelf = SnapshotShelf::open(&dir).map_err(|error| error.to_string())?;
     let identity = log.identity();
@@ -178,7 +181,9 @@ fn options_of(host: HostId, compaction: CompactionOptions) -> NodeOptions {
 /// ends the process, as in production.
 fn watch_leadership(node: &NodeHandle, history: &SharedHistory, net: &SimNet<SimAction>, host: HostId, life: u64) {
     let mut leadership = Leadership::of(node.own().node_id, &node.peer_listener.consensus);
-    let (id, history, net) = (node.own().node_id, history.clone(), net.clone());
+    let id = node.own().node_id;
+    let history = history.clone();
+    let net = net.clone();
     tokio::spawn(async move {
         let mut led = None;
         loop {
@@ -214,7 +219,9 @@ fn lose_power_with_leadership(node: &NodeHandle, net: &SimNet<SimAction>) {
 }
 
 fn watch_failures(log: &LogStore, fatal: &FatalSignal, net: &SimNet<SimAction>, host: HostId) {
-    let (log, fatal, net) = (log.clone(), fatal.clone(), net.clone());
+    let log = log.clone();
+    let fatal = fatal.clone();
+    let net = net.clone();
     tokio::spawn(async move {
         let reason = tokio::select! {
             biased;

@@ -98,7 +98,8 @@ impl ModelClient {
 
     /// Returns the events after `known` up to `from`, oldest first.
     fn gap(&self, view: &StateView<'_>, room: RoomNumber, from: Position, known: Option<Position>) -> Vec<Position> {
-        let (mut from, mut out) = (Some(from), Vec::new());
+        let mut from = Some(from);
+        let mut out = Vec::new();
         while let Some(at) = from {
             let page = view.timeline(self.localpart, room, at, ScanDirection::Backward, 3).unwrap();
             let new = page.events.iter().map(|event| event.position).take_while(|at| Some(*at) > known);

@@ -103,7 +103,8 @@ pub fn run_seeds(
     mutation: Option<Mutation>,
     each: impl FnMut(&SeedResult) -> bool + Send,
 ) {
-    let (next, each) = (AtomicU64::new(seeds.start), Mutex::new(each));
+    let next = AtomicU64::new(seeds.start);
+    let each = Mutex::new(each);
     let work = || loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= seeds.end {

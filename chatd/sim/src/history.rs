@@ -143,7 +143,8 @@ impl SharedHistory {
 
     /// Records the entries that a request brings to a follower.
     pub(crate) fn appended(&self, request: &AppendEntriesRequest<TypeConfig>) {
-        let (mut record, mut before) = (self.lock(), request.prev_log_id);
+        let mut record = self.lock();
+        let mut before = request.prev_log_id;
         for entry in &request.entries {
             let batch = match &entry.payload {
                 EntryPayload::Normal(batch) => Some(batch.clone()),

@@ -26,7 +26,8 @@ impl PackedScript {
     /// Packs a script into entries of one to `largest` commands, at random.
     #[must_use]
     pub fn new(steps: Vec<ScriptStep>, rng: &mut Rng, largest: usize) -> Self {
-        let (mut sizes, mut positions) = (Vec::new(), Vec::new());
+        let mut sizes = Vec::new();
+        let mut positions = Vec::new();
         while positions.len() < steps.len() {
             let size = (1 + rng.below(largest)).min(steps.len() - positions.len());
             let index = u64::try_from(sizes.len() + 1).unwrap();

@@ -114,7 +114,8 @@ pub fn generate_script(rng: &mut Rng, length: usize) -> Vec<ScriptStep> {
             ScriptAction::Say { .. } | ScriptAction::React { .. } | ScriptAction::Set { .. } => events.push(number),
             _ => {}
         }
-        let (user, device) = (rng.below(USERS.len()), usize::from(rng.percent(5)));
+        let user = rng.below(USERS.len());
+        let device = usize::from(rng.percent(5));
         steps.push(ScriptStep { user, device, act });
     }
     steps
@@ -237,7 +238,8 @@ fn random_levels(rng: &mut Rng) -> String {
     // The first user keeps all power, or rooms would end up with nobody in power.
     let mut users = vec![format!("\"@{}:a.org\":100", USERS[0])];
     users.extend(USERS[1..].iter().map(|user| format!("\"@{user}:a.org\":{}", level(rng))));
-    let (state, send) = (level(rng), *rng.pick(&[0, 0, 0, 50]));
+    let state = level(rng);
+    let send = *rng.pick(&[0, 0, 0, 50]);
     format!("{{\"users\":{{{}}},\"state_default\":{state},\"events_default\":{send}}}", users.join(","))
 }
 

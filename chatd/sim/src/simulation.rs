@@ -163,7 +163,8 @@ impl Simulation {
         for pod in 0..=SPARE {
             self.start(pod);
         }
-        let (clients, seed) = (self.clients.clone(), self.rng.number());
+        let clients = self.clients.clone();
+        let seed = self.rng.number();
         self.history.lock().working += 1;
         let history = self.history.clone();
         self.world.hosts[CLIENTS].boot(0, async move {
@@ -222,7 +223,8 @@ impl Simulation {
     }
 
     fn fault(&mut self, fault: PlannedFault) {
-        let (now, net) = (self.world.now(), self.world.net.clone());
+        let now = self.world.now();
+        let net = self.world.net.clone();
         match fault {
             PlannedFault::Crash { pod, power, down } => {
                 if self.crash(pod, power) {

@@ -39,7 +39,11 @@ pub fn config_reference() -> String {
             KeyDefault::Value(value) => format!("`{value}`"),
             KeyDefault::Computed(words) => words.to_owned(),
         };
-        let (path, kind, meaning, env, flag) = (key.path, key.kind, key.meaning, key.env(), key.flag());
+        let path = key.path;
+        let kind = key.kind;
+        let meaning = key.meaning;
+        let env = key.env();
+        let flag = key.flag();
         // Writing to a string does not fail.
         let _ = writeln!(out, "| `{path}` | {kind} | {default} | `{env}` | `--{flag}` | {meaning} |");
     }

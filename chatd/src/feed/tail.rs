@@ -216,7 +216,10 @@ impl EventTail {
         if after > ring.end {
             return None;
         }
-        let (mut found, mut next, mut more, mut bytes) = (Vec::new(), ring.end, false, 0);
+        let mut found = Vec::new();
+        let mut next = ring.end;
+        let mut more = false;
+        let mut bytes = 0;
         for item in ring.items.range(ring.items.partition_point(|item| item.at() <= after)..) {
             match item {
                 TailItem::Users(_, users) if users.contains(localpart) => return None,

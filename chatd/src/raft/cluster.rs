@@ -111,7 +111,8 @@ impl ClusterMonitor {
         let first = StatusSummary { role: NodeRole::Learner, term: 0, leader: None, membership_index: 0, ready: false };
         let memory = Mutex::new(MonitorState { last_at_start, ..MonitorState::default() });
         let leadership = Leadership::of(identity.node_id(), consensus);
-        let (neighbours, headline) = (NeighbourAnswers::default(), watch::Sender::new(first));
+        let neighbours = NeighbourAnswers::default();
+        let headline = watch::Sender::new(first);
         let inner = Inner { identity, metrics, contact, facts, time, level, neighbours, memory, headline };
         let cluster = Self { inner: Arc::new(inner) };
         tokio::spawn(cluster.clone().keep_watch(leadership));

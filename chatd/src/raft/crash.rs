@@ -119,7 +119,8 @@ fn try_out(area: PointWorkload, point: FailPoint, nth: u64, template: &Path) -> 
 fn a_process_that_ends_at_any_point_has_everything_that_it_acknowledged() {
     let template = tempfile::tempdir().expect("a directory");
     runtime().block_on(install::prepare(template.path()));
-    let (next, reached) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let next = AtomicUsize::new(0);
+    let reached = AtomicUsize::new(0);
     std::thread::scope(|threads| {
         // Each thread spends most of its time waiting for its own process and disk.
         for _ in 0..3 {

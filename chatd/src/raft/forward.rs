@@ -238,7 +238,9 @@ async fn until_other_leader(leadership: &mut Leadership, leader: u64) {
 /// Answers what is left: commands that were sent have an unknown outcome, all others were not appended.
 fn end_link(shared: &Mutex<LinkState>) {
     let mut shared = lock_state(shared);
-    let (jobs, waker, sent) = (shared.jobs.take(), shared.waker.take(), std::mem::take(&mut shared.sent));
+    let jobs = shared.jobs.take();
+    let waker = shared.waker.take();
+    let sent = std::mem::take(&mut shared.sent);
     drop(shared);
     for answer in sent.into_values() {
         let _ = answer.send(ProposeAttempt::Unknown("the stream to the leader broke".into()));

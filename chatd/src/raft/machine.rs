@@ -198,7 +198,8 @@ impl<S: StateStore> StateMachine<S> {
     }
 
     async fn install(&self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), MachineError> {
-        let (store, shelf) = (self.store.clone(), self.shelf.clone());
+        let store = self.store.clone();
+        let shelf = self.shelf.clone();
         let work = move || -> Result<_, MachineError> {
             // The snapshot goes on the shelf first, so that after a crash it is installed at the next start. openraft
             // has already truncated a log that conflicts with the snapshot.
@@ -263,7 +264,8 @@ async fn next_batch<Strm>(entries: &mut Strm) -> Result<Vec<EntryResponder<TypeC
 where
     Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
 {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut batch = Vec::new();
+    let mut bytes = 0;
     while batch.len() < BATCH_ENTRIES && bytes < BATCH_BYTES {
         match entries.next().await.transpose()? {
             None => break,

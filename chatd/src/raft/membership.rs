@@ -90,7 +90,8 @@ impl ClusterAdmin {
     fn membership(&self) -> (MembershipView, Option<LogId>, bool) {
         let metrics = self.inner.consensus.metrics();
         let view = metrics.borrow_watched();
-        let (effective, committed) = (&view.membership_config, &view.committed_membership_config);
+        let effective = &view.membership_config;
+        let committed = &view.committed_membership_config;
         (MembershipView::new(effective), *effective.log_id(), effective.log_id() == committed.log_id())
     }
 }

@@ -208,7 +208,8 @@ impl<T: SendSnapshot> NetworkClient<T> {
             Ok(Err(status)) => status,
             // A timeout is no reason to drop the connection: votes have some 100 ms, less than a handshake may take.
             Err(_) => {
-                let (id, target) = (self.identity.node_id(), self.peer.node_id());
+                let id = self.identity.node_id();
+                let target = self.peer.node_id();
                 return Err(RPCError::Timeout(Timeout { action, id, target, timeout: limit }));
             }
         };
@@ -265,7 +266,8 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for NetworkClient<T> {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         async move {
-            let (peer, observer) = (self.peer.clone(), self.observer.clone());
+            let peer = self.peer.clone();
+            let observer = self.observer.clone();
             let answers = append::stream_append(peer, self.lane, &self.identity, &self.time, observer, input).await?;
             Ok(answers.boxed())
         }
@@ -311,7 +313,8 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for NetworkClient<T> {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let _held = snapshot.meta.last_log_id.map(|last| self.holds.hold(self.peer.node_id(), last.index));
         let connection = self.peer.connect(ConnectionClass::Snapshot);
-        let (client, cancel) = (connection.client.clone(), cancel.map(drop).boxed());
+        let client = connection.client.clone();
+        let cancel = cancel.map(drop).boxed();
         let sent = self.sender.send(client, self.target(), vote, snapshot, &*self.observer, cancel).await;
         match sent {
             Ok(vote) => Ok(SnapshotResponse::new(vote)),

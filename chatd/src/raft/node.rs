@@ -214,7 +214,8 @@ impl NodeHandle {
             holds,
             volume: options.volume.clone(),
         });
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
         let peer_listener = PeerListener {
             consensus: consensus.clone(),
             peers: peers.clone(),

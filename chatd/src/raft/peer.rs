@@ -93,7 +93,8 @@ impl PeerListener {
         kind: VoteKind,
         request: Request<pb::VoteRequest>,
     ) -> Result<Response<pb::VoteResponse>, Status> {
-        let (from, request) = (remote_ip(&request), request.into_inner());
+        let from = remote_ip(&request);
+        let request = request.into_inner();
         self.member(request.target.as_ref(), from).await?;
         let request = convert::vote_request_from_pb(&request).map_err(|error| malformed_status(&error))?;
         let answer = match kind {
@@ -148,7 +149,8 @@ impl Raft for PeerListener {
         if self.closed.is_cancelled() {
             return Err(Status::unavailable(STOPPING));
         }
-        let (from, stamp) = (remote_ip(&request), told_stamp(request.metadata()));
+        let from = remote_ip(&request);
+        let stamp = told_stamp(request.metadata());
         let mut response = Response::new(append::serve_appends(self.clone(), from, stamp, request.into_inner()));
         put_time(response.metadata_mut(), self.peers.time().clock_ms());
         // The report consists of digits and signs, so it is always a valid metadata value.
@@ -163,7 +165,8 @@ impl Raft for PeerListener {
         &self,
         request: Request<pb::TransferLeaderRequest>,
     ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
-        let (from, request) = (remote_ip(&request), request.into_inner());
+        let from = remote_ip(&request);
+        let request = request.into_inner();
         self.known(request.target.as_ref(), from)?;
         let request = convert::transfer_from_pb(&request).map_err(|error| malformed_status(&error))?;
         let answer = self.consensus.take_over(request).await.map_err(|error| stopped_status(&error))?;
@@ -188,7 +191,8 @@ impl Raft for PeerListener {
         &self,
         request: Request<pb::ReadIndexRequest>,
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
-        let (from, request) = (remote_ip(&request), request.into_inner());
+        let from = remote_ip(&request);
+        let request = request.into_inner();
         self.known(request.target.as_ref(), from)?;
         let index = self.reads.confirm().await?;
         Ok(Response::new(pb::ReadIndexResponse { read_index: Some(convert::log_id_to_pb(&index)) }))
@@ -202,7 +206,8 @@ impl Raft for PeerListener {
     }
 
     async fn announce(&self, request: Request<pb::AnnounceRequest>) -> Result<Response<pb::AnnounceResponse>, Status> {
-        let (from, request) = (remote_ip(&request), request.into_inner());
+        let from = remote_ip(&request);
+        let request = request.into_inner();
         self.known(request.target.as_ref(), from)?;
         // The leader that is present, not merely the one voted for: the readiness of the caller depends on it.
         Ok(Response::new(pb::AnnounceResponse { leader_node_id: self.cluster.status().leader.unwrap_or(0) }))

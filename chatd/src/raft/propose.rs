@@ -353,7 +353,8 @@ impl ProposerCore {
     /// Looks a command up on a thread that may wait for the disk: heartbeats run on the threads of the runtime.
     async fn is_accepted(&self, envelope: &Envelope) -> bool {
         let Ok(turn) = Arc::clone(&self.looks).try_acquire_owned() else { return false };
-        let (accepted, envelope) = (self.options.accepted.clone(), envelope.clone());
+        let accepted = self.options.accepted.clone();
+        let envelope = envelope.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             accepted.is_accepted(&envelope)

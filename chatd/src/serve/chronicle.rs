@@ -40,7 +40,9 @@ enum StatusChange {
 
 /// Logs the changes until Raft stops.
 pub(super) async fn log_changes(cluster: ClusterMonitor) {
-    let (mut headlines, mut before, mut led) = (cluster.watch(), ObservedStatus::nothing(), None);
+    let mut headlines = cluster.watch();
+    let mut before = ObservedStatus::nothing();
+    let mut led = None;
     loop {
         headlines.mark_unchanged();
         let now = ObservedStatus::of(&cluster.status());
@@ -59,7 +61,11 @@ pub(super) async fn log_changes(cluster: ClusterMonitor) {
 
 impl ObservedStatus {
     fn nothing() -> Self {
-        let (role, term, leader, ready, own) = (None, 0, None, NodeReadiness::NotJoined, 0);
+        let role = None;
+        let term = 0;
+        let leader = None;
+        let ready = NodeReadiness::NotJoined;
+        let own = 0;
         Self { role, term, leader, membership: MembershipView::default(), ready, own }
     }
 
@@ -155,7 +161,8 @@ impl StatusChange {
                 );
             }
             Self::Members { voters, joint, learners, log_index } => {
-                let (voters, learners) = (voters.join(","), learners.join(","));
+                let voters = voters.join(",");
+                let learners = learners.join(",");
                 tracing::info!(voters, joint, learners, log_index, "membership changed");
             }
             Self::Ready => tracing::info!("caught up; ready for clients"),

@@ -45,11 +45,12 @@ impl PodListeners {
         storage: StorageWatch,
         fatal: &FatalSignal,
     ) -> Result<Self, ProcessFailure> {
-        let (clients_closed, peers_closed) = (CancellationToken::new(), CancellationToken::new());
+        let clients_closed = CancellationToken::new();
+        let peers_closed = CancellationToken::new();
         let listen = &config.listen;
         let peer = bind_listener(listen.peer, "listen.peer").await?;
-        let (grpc, http) =
-            (bind_listener(listen.grpc, "listen.grpc").await?, bind_listener(listen.http, "listen.http").await?);
+        let grpc = bind_listener(listen.grpc, "listen.grpc").await?;
+        let http = bind_listener(listen.http, "listen.http").await?;
         let client_tls = client_tls(config)?;
         let bounds = ListenerBounds::new(config.limits.clone(), ListenerTimeouts::default(), metrics.clone());
 

@@ -87,7 +87,8 @@ impl BurstTracker {
             return Some(BurstLine::Began { kind, mostly, count });
         };
         burst.count += count;
-        let (count_so_far, seconds) = (burst.count, now.duration_since(burst.began).as_secs());
+        let count_so_far = burst.count;
+        let seconds = now.duration_since(burst.began).as_secs();
         if count < CALM {
             self.under_way.remove(&kind);
             return Some(BurstLine::Over { kind, count: count_so_far, seconds });

@@ -35,7 +35,9 @@ impl StorageWatch {
         tokio::spawn(async move {
             let mut level = SpaceLevel::Plenty;
             loop {
-                let (look, dir, metrics) = (looking.clone(), data_dir.clone(), metrics.clone());
+                let look = looking.clone();
+                let dir = data_dir.clone();
+                let metrics = metrics.clone();
                 // A sample that fails leaves the last figures.
                 let total = tokio::task::spawn_blocking(move || look.look(&dir, &metrics)).await;
                 if let Ok(Some(total)) = total {

@@ -40,7 +40,8 @@ struct CachedRows {
 
 impl CachedRows {
     fn get(&mut self, slot: usize, key: &[u8]) -> Option<Option<Bytes>> {
-        let (young, old) = (self.young.get(slot)?, self.old.get_mut(slot)?);
+        let young = self.young.get(slot)?;
+        let old = self.old.get_mut(slot)?;
         if let Some(row) = young.get(key) {
             return Some(row.clone());
         }

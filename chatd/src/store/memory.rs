@@ -106,7 +106,9 @@ fn split_row(bytes: &[u8]) -> Option<(DumpedRow<'_>, &[u8])> {
 fn load_state(checkpoint: &Path) -> Result<MemState, StoreError> {
     let path = checkpoint.join(DUMP);
     let bytes = fs::read(&path).map_err(StoreError::io("reading", &path))?;
-    let (mut rows, mut applied, mut membership) = (MemTable::default(), None, None);
+    let mut rows = MemTable::default();
+    let mut applied = None;
+    let mut membership = None;
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let cut = || StoreError::damaged(&path, "it ends within a row");

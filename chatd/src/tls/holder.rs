@@ -72,7 +72,9 @@ impl CertificateIdentity {
     /// Parses `ID/ROLE/NAME`, the URI without its prefix.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/');
-        let (cluster, role, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let cluster = parts.next()?;
+        let role = parts.next()?;
+        let name = parts.next()?;
         let role = match role {
             "peer" => PeerRole::Peer,
             "admin" => PeerRole::Administrator,

@@ -32,7 +32,8 @@ pub(crate) fn begin_replication<'a>(
     entries: impl Iterator<Item = Option<&'a Arc<EntryTrace>>>,
     peer: u64,
 ) -> (Vec<ReplicationSpan>, Vec<pb::EntryTrace>) {
-    let (mut spans, mut sent) = (Vec::new(), Vec::new());
+    let mut spans = Vec::new();
+    let mut sent = Vec::new();
     for (place, trace) in (0_u32..).zip(entries) {
         let Some(mut live) = trace.and_then(|trace| trace.mark().call("replicate")) else { continue };
         live.count(attribute::PEER, peer);

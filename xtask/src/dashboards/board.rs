@@ -155,7 +155,9 @@ impl GridCursor {
 
     /// Places panels from left to right, and on the next line when there is no more room.
     fn place(&mut self, panels: &[Panel]) -> Vec<Value> {
-        let (mut x, mut height, mut placed) = (0, 0, Vec::new());
+        let mut x = 0;
+        let mut height = 0;
+        let mut placed = Vec::new();
         for panel in panels {
             if x + panel.width > COLUMNS {
                 self.top += height;

@@ -71,7 +71,8 @@ pub(super) fn or_none(label: &str, expression: &str) -> String {
 
 /// Returns the share of a part in the whole, by labels: 0 while the part has no series, nothing while the whole is 0.
 pub(super) fn share_by(labels: &str, part: &str, whole: &str) -> String {
-    let (part, whole) = (rate_by(labels, part), rate_by(labels, whole));
+    let part = rate_by(labels, part);
+    let whole = rate_by(labels, whole);
     format!("({part} or 0 * {whole}) / ({whole} > 0)")
 }
 

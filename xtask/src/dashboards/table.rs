@@ -92,7 +92,9 @@ impl TableColumn {
 /// Returns transformations that join the answers by their common labels, drop what is no column, and order and name the
 /// rest.
 pub(super) fn table_transformations(columns: &[TableColumn]) -> Value {
-    let (mut order, mut names, mut hidden) = (Map::new(), Map::new(), Map::new());
+    let mut order = Map::new();
+    let mut names = Map::new();
+    let mut hidden = Map::new();
     hidden.insert("Time".to_owned(), json!(true));
     let mut references = 'A'..='Z';
     for (index, column) in columns.iter().enumerate() {

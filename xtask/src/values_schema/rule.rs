@@ -51,7 +51,8 @@ fn quantity_field(rule: &str) -> Option<&str> {
 /// Returns the odd numbers within the bounds of a schema. Listed, they say more in an error than "no multiple of 2".
 fn odd_numbers(schema: &Map<String, Value>) -> Option<Vec<i64>> {
     let bound = |keyword: &str| schema.get(keyword)?.as_f64();
-    let (minimum, maximum) = (bound("minimum")?.ceil() as i64, bound("maximum")?.floor() as i64);
+    let minimum = bound("minimum")?.ceil() as i64;
+    let maximum = bound("maximum")?.floor() as i64;
     Some((minimum..=maximum).filter(|number| number % 2 != 0).collect())
 }
 

@@ -116,7 +116,8 @@ impl FileWords {
     fn note_item(&mut self, line: &str) {
         let (visible, rest) = split_visibility(line.trim_start());
         let mut words = rest.split_whitespace().skip_while(|word| ["const", "async", "unsafe"].contains(word));
-        let (keyword, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let keyword = words.next().unwrap_or_default();
+        let name = words.next().unwrap_or_default();
         let name: String = name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         match keyword {
             "struct" | "enum" | "trait" | "union" | "type" if begins_type(&name, line) => {

@@ -42,7 +42,8 @@ impl EtcdCluster {
 
     async fn stored(&self, first: u64) -> anyhow::Result<BTreeSet<u64>> {
         let mut client = self.nodes.first().context("no node")?.keys().await?;
-        let (mut from, mut found) = (message_key(first), BTreeSet::new());
+        let mut from = message_key(first);
+        let mut found = BTreeSet::new();
         loop {
             let request =
                 RangeRequest { key: from.into_bytes().into(), range_end: END.into(), limit: PAGE, keys_only: true };

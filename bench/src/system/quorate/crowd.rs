@@ -191,7 +191,9 @@ impl LongPoll {
 
     /// Reads an answer, and the token from which the next poll goes on.
     async fn answer(&mut self) -> anyhow::Result<()> {
-        let (mut line, mut status, mut length) = (String::new(), String::new(), 0);
+        let mut line = String::new();
+        let mut status = String::new();
+        let mut length = 0;
         loop {
             line.clear();
             ensure!(self.stream.read_line(&mut line).await? > 0, "the connection was closed");

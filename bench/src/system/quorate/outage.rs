@@ -28,7 +28,8 @@ impl QuorateCluster {
 
     /// Returns the numbers of the newest messages, back to before the oldest that is looked for.
     async fn stored(&self, node: usize, wanted: &BTreeSet<u64>) -> anyhow::Result<BTreeSet<u64>> {
-        let (mut from, mut found) = (String::new(), BTreeSet::new());
+        let mut from = String::new();
+        let mut found = BTreeSet::new();
         let oldest = wanted.first().copied().unwrap_or_default();
         loop {
             let request = HistoryRequest {

@@ -63,7 +63,9 @@ impl QuorateCluster {
         let (frames, outgoing) = mpsc::channel(1);
         let node = self.nodes.first().context("no node")?;
         let mut client = connect_grpc(node.grpc).await?;
-        let (room, user, failed) = (room.to_owned(), self.user.clone(), board.clone());
+        let room = room.to_owned();
+        let user = self.user.clone();
+        let failed = board.clone();
         tasks.spawn(async move {
             let mut numbers = Vec::with_capacity(FRAME);
             while said.recv_many(&mut numbers, FRAME).await > 0 {

@@ -139,7 +139,8 @@ fn format_bytes(count: u64) -> String {
     let steps = UNITS.iter().enumerate().map(|(n, unit)| (1_u64 << (10 * n), unit));
     let (size, unit) = steps.rev().find(|(size, _)| count >= *size).unwrap_or((1, &"B"));
     // Whole units are exact enough from ten on; below, there is one more digit, cut off and not rounded.
-    let (whole, tenths) = (count / size, count % size * 10 / size);
+    let whole = count / size;
+    let tenths = count % size * 10 / size;
     if whole >= 10 || size == 1 { format!("{whole} {unit}") } else { format!("{whole}.{tenths} {unit}") }
 }
 

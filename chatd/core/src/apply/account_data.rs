@@ -108,7 +108,8 @@ fn enforce_limits(context: &mut ApplyContext<'_>, room: RoomNumber, command: &lo
 /// is within them.
 fn count_all(context: &ApplyContext<'_>, limits: DataUsage) -> ApplyResult<(bool, DataUsage)> {
     let from = key::devices_of(context.user);
-    let (mut all, mut amount) = (true, DataUsage::default());
+    let mut all = true;
+    let mut amount = DataUsage::default();
     context.rows.scan(&ScanRange::with_prefix(Table::AccountData, &from), &mut |(key, value)| {
         if amount.entries > limits.entries || amount.bytes > limits.bytes {
             all = false;

@@ -79,7 +79,8 @@ impl DedupEntry {
 
 /// Forgets the oldest outcomes with these keys, if they are a day old.
 fn forget_oldest(context: &mut ApplyContext<'_>, prefix: &[u8]) -> ApplyResult<()> {
-    let (mut old, now) = (Vec::new(), context.time_ms);
+    let mut old = Vec::new();
+    let now = context.time_ms;
     context.rows.scan(&ScanRange::with_prefix(Table::Dedup, prefix), &mut |(key, value)| {
         let row: store::Dedup = table::decode_value(Table::Dedup, value)?;
         if old.len() == FORGOTTEN_AT_ONCE || row.time_ms.saturating_add(REMEMBERED_MS) > now {

@@ -60,7 +60,8 @@ enum KnownFilters {
 
 fn find_filter(context: &ApplyContext<'_>, filter: &[u8]) -> ApplyResult<KnownFilters> {
     let from = key::devices_of(context.user);
-    let (mut found, mut others) = (None, Vec::new());
+    let mut found = None;
+    let mut others = Vec::new();
     context.rows.scan(&ScanRange::with_prefix(Table::Filter, &from), &mut |(key, value)| {
         if value == filter {
             found = key.last_chunk::<8>().map(|number| u64::from_be_bytes(*number));

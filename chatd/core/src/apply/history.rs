@@ -56,7 +56,8 @@ struct OldEvents {
 
 impl OldEvents {
     fn read(rows: &dyn TableRead, cluster: &store::Cluster, room: &RoomHandle, before: u64) -> Result<Self, ReadError> {
-        let (mut part, mut bytes) = (Self { events: Vec::new(), more: false }, 0);
+        let mut part = Self { events: Vec::new(), more: false };
+        let mut bytes = 0;
         let swept_to = table::decode_position(Table::Room, &room.row.swept_to)?.unwrap_or_default();
         let mut from = key::room_position(room.number, swept_to);
         // Just after `swept_to`, which was examined before.

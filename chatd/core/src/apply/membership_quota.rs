@@ -41,7 +41,8 @@ pub(super) fn check_membership_quota(
 /// Returns `true` if the account has at least `most` memberships of a kind, or more memberships than are examined.
 fn has_reached_limit(context: &ApplyContext<'_>, localpart: &str, kind: Kind, most: usize) -> ApplyResult<bool> {
     let from = key::devices_of(localpart);
-    let (mut found, mut looked_at) = (0, 0);
+    let mut found = 0;
+    let mut looked_at = 0;
     context.rows.scan(&ScanRange::with_prefix(Table::Membership, &from), &mut |(_, value)| {
         looked_at += 1;
         let row: store::Membership = table::decode_value(Table::Membership, value)?;

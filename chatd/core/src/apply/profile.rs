@@ -100,7 +100,9 @@ fn joined_rooms(
 ) -> ApplyResult<(Vec<RoomNumber>, Option<RoomNumber>)> {
     let prefix = key::devices_of(context.user);
     let from = key::membership_key(context.user, from);
-    let (mut out, mut looked_at, mut next) = (Vec::new(), 0, None);
+    let mut out = Vec::new();
+    let mut looked_at = 0;
+    let mut next = None;
     let end = key::after_prefix(&prefix);
     context.rows.scan(&ScanRange::between(Table::Membership, &from, &end), &mut |(key, value)| {
         let room = rows::room_in(Table::Membership, key.get(prefix.len()..).unwrap_or_default())?;

@@ -52,7 +52,8 @@ pub(super) fn forget_sequences(context: &mut ApplyContext<'_>, localpart: &str, 
 }
 
 fn oldest_of_too_many(context: &ApplyContext<'_>, new: &[u8]) -> ApplyResult<Option<Vec<u8>>> {
-    let (mut count, mut oldest) = (0, None::<(bytes::Bytes, Vec<u8>)>);
+    let mut count = 0;
+    let mut oldest = None::<(bytes::Bytes, Vec<u8>)>;
     each_sequence(&context.rows, context.user, context.device_id, |key, row| {
         if key != new {
             count += 1;

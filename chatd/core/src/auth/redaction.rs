@@ -11,7 +11,8 @@ use bytes::Bytes;
 /// # Errors
 /// Fails if the event is somebody else's and the member's power level is below the one needed.
 pub(crate) fn check_power(levels: &Levels, localpart: &str, is_own: bool) -> Result<(), AuthDenial> {
-    let (needed, power) = (levels.redact, levels.of(localpart));
+    let needed = levels.redact;
+    let power = levels.of(localpart);
     if is_own || power >= needed {
         Ok(())
     } else {

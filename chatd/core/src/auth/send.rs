@@ -29,7 +29,8 @@ pub(crate) fn check_message_type(event_type: &str) -> Result<(), AuthDenial> {
 /// # Errors
 /// Fails if the member's power level is below the one needed.
 pub(crate) fn check_message(levels: &Levels, localpart: &str, event_type: &str) -> Result<(), AuthDenial> {
-    let (needed, power) = (levels.to_send(event_type), levels.of(localpart));
+    let needed = levels.to_send(event_type);
+    let power = levels.of(localpart);
     if power >= needed {
         Ok(())
     } else {
@@ -49,7 +50,8 @@ pub(crate) fn check_state(
     event_type: &str,
     state_key: &str,
 ) -> Result<(), AuthDenial> {
-    let (needed, power) = (levels.to_set(event_type), levels.of(sender.localpart));
+    let needed = levels.to_set(event_type);
+    let power = levels.of(sender.localpart);
     if power < needed {
         return Err(forbidden_change(format!("you need power {needed} to set {event_type} here, but have {power}")));
     }

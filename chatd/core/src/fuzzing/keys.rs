@@ -48,7 +48,8 @@ fn check_numbers(a: &KeyParts, b: &KeyParts) {
     assert_eq!(Position::from_bytes(&a.at.to_bytes()), Some(a.at));
     assert_order(key::position_key(a.at), key::position_key(b.at), a.at.cmp(&b.at));
     assert_order(key::room_key(a.room), key::room_key(b.room), a.room.cmp(&b.room));
-    let (left, right) = (key::room_position(a.room, a.at), key::room_position(b.room, b.at));
+    let left = key::room_position(a.room, a.at);
+    let right = key::room_position(b.room, b.at);
     assert_eq!(key::leading_room(&left), Some(a.room));
     assert_eq!(key::trailing_position(&left), Some(a.at));
     assert_order(left, right, (a.room, a.at).cmp(&(b.room, b.at)));

@@ -87,7 +87,8 @@ pub fn member_counts_are_right(rows: &dyn TableRead) -> InvariantResult {
     for (key, value) in all_rows(rows, Table::Room)? {
         let room = rows::room_in(Table::Room, &key)?;
         let row: store::Room = table::decode_value(Table::Room, value)?;
-        let (kept, counted) = ((row.joined_members, row.invited_members), counts.remove(&room).unwrap_or_default());
+        let kept = (row.joined_members, row.invited_members);
+        let counted = counts.remove(&room).unwrap_or_default();
         ensure_holds(kept == counted, "member_counts_are_right", || format!("{room}: {kept:?}, not {counted:?}"))?;
         let created = table::decode_position(Table::Room, &row.created_at)?.unwrap_or(Position::ZERO);
         ensure_holds(created > Position::ZERO, "member_counts_are_right", || format!("{room} was never created"))?;

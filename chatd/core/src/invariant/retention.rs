@@ -17,13 +17,15 @@ use std::collections::BTreeMap;
 /// Fails if the property does not hold or a row cannot be read.
 pub fn purged_history_is_gone(rows: &dyn TableRead) -> InvariantResult {
     const NAME: &str = "purged_history_is_gone";
-    let (mut swept, mut newest) = (BTreeMap::<RoomNumber, Position>::new(), None);
+    let mut swept = BTreeMap::<RoomNumber, Position>::new();
+    let mut newest = None;
     for (key, value) in all_rows(rows, Table::Room)? {
         let room = rows::room_in(Table::Room, &key)?;
         let row: store::Room = table::decode_value(Table::Room, value)?;
         let [purged_to, swept_to] =
             [&row.purged_to, &row.swept_to].map(|field| table::decode_position(Table::Room, field));
-        let (purged_to, swept_to) = (purged_to?, swept_to?);
+        let purged_to = purged_to?;
+        let swept_to = swept_to?;
         ensure_holds(purged_to <= swept_to, NAME, || format!("{room}: {purged_to:?} is beyond {swept_to:?}"))?;
         if let Some(at) = purged_to {
             let event = rows::event_row(rows, room, at)?;

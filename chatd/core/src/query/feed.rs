@@ -246,7 +246,8 @@ impl RoomRun {
     }
 
     fn fill(&mut self, view: &StateView<'_>, to: Position) -> Result<(), table::ReadError> {
-        let (low, high) = (after_key(self.room, self.reached), after_key(self.room, to));
+        let low = after_key(self.room, self.reached);
+        let high = after_key(self.room, to);
         let ahead = &mut self.ahead;
         view.rows.scan(&ScanRange::between(Table::Timeline, &low, &high), &mut |(key, _)| {
             ahead.push_back(rows::position_in(Table::Timeline, key)?);

@@ -80,7 +80,9 @@ impl StateView<'_> {
         limit: usize,
     ) -> Result<MemberPage, QueryError> {
         let levels = self.levels_at(room, at)?;
-        let (mut found, mut next, mut looked_at) = (Vec::new(), None, 0);
+        let mut found = Vec::new();
+        let mut next = None;
+        let mut looked_at = 0;
         let mut last = String::new();
         let mut failed = None;
         self.each_member(room, after, &mut |localpart, row| {
@@ -103,7 +105,8 @@ impl StateView<'_> {
         if let Some(error) = failed {
             return Err(error);
         }
-        let (mut page, mut bytes) = (MemberPage { members: Vec::new(), next }, 0);
+        let mut page = MemberPage { members: Vec::new(), next };
+        let mut bytes = 0;
         for (localpart, kind, at) in found {
             if bytes >= PAGE_BYTES {
                 page.next = page.members.last().map(|last: &MemberSummary| last.localpart.clone());

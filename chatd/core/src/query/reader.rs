@@ -104,7 +104,9 @@ impl StateView<'_> {
         direction: ScanDirection,
     ) -> Result<Vec<RoomEvent>, QueryError> {
         let newest = newest_of_senders(&page.events);
-        let (mut members, mut bytes, mut end) = (BTreeMap::new(), 0, None);
+        let mut members = BTreeMap::new();
+        let mut bytes = 0;
+        let mut end = None;
         for (place, event) in page.events.iter().enumerate() {
             if members.contains_key(&event.sender) {
                 continue;
@@ -187,7 +189,8 @@ impl StateView<'_> {
     fn comes_in_next(&self, room: RoomNumber, sight: &UserVisibility, at: Position) -> Result<bool, QueryError> {
         let Some(join) = sight.joins_after(at) else { return Ok(false) };
         let mut next = None;
-        let (low, high) = (key_after(room, at), key_after(room, join));
+        let low = key_after(room, at);
+        let high = key_after(room, join);
         self.rows.scan(&ScanRange::between(Table::StateChange, &low, &high), &mut |(key, _)| {
             next = Some(rows::position_in(Table::StateChange, key)?);
             Ok(ScanControl::Stop)

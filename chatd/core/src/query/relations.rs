@@ -94,7 +94,8 @@ impl StateView<'_> {
         // Keys are in order of types first, so the run of each type is merged with the others.
         let mut all = FoundRelations::default();
         let target = key::relations_to(room, which.target);
-        let (mut from, end) = (target.clone(), key::after_prefix(&target));
+        let mut from = target.clone();
+        let end = key::after_prefix(&target);
         for _ in 0..MAX_TYPES {
             self.is_wanted()?;
             let Some(prefix) = self.next_type(&from, &end)? else { break };
@@ -139,7 +140,8 @@ impl StateView<'_> {
         part: PageRange,
         sight: &UserVisibility,
     ) -> Result<FoundRelations, QueryError> {
-        let (mut found, mut looked_at) = (FoundRelations::default(), 0);
+        let mut found = FoundRelations::default();
+        let mut looked_at = 0;
         let (low, high) = match part.direction {
             ScanDirection::Forward => (after_position(prefix, part.from), key::after_prefix(prefix)),
             ScanDirection::Backward => (prefix.to_vec(), after_position(prefix, part.from)),

@@ -42,7 +42,8 @@ impl StateView<'_> {
             return Ok(false);
         }
         let swept_to = table::decode_position(Table::Room, &row.swept_to)?.unwrap_or_default();
-        let (low, high) = (super::state::key_after(room, swept_to), super::state::key_after(room, Position::MAX));
+        let low = super::state::key_after(room, swept_to);
+        let high = super::state::key_after(room, Position::MAX);
         let mut due = false;
         self.rows.scan(&ScanRange::between(Table::Timeline, &low, &high), &mut |(key, value)| {
             let event: store::Event = table::decode_value(Table::Timeline, value)?;

@@ -151,7 +151,9 @@ impl StateView<'_> {
             found.push(rows::room_in(Table::PublicRoom, key)?);
             Ok(ScanControl::More)
         })?;
-        let (mut page, mut bytes, mut last) = (PublicRooms { rooms: Vec::new(), next }, 0, after);
+        let mut page = PublicRooms { rooms: Vec::new(), next };
+        let mut bytes = 0;
+        let mut last = after;
         for room in found {
             if bytes >= PAGE_BYTES {
                 page.next = last;
@@ -181,7 +183,8 @@ impl StateView<'_> {
     /// [`QueryError::RoomNotFound`] if there is no such room.
     pub fn summary(&self, room: RoomNumber) -> Result<RoomSummary, QueryError> {
         let row = self.room_row(room)?;
-        let (joined_members, invited_members) = (row.joined_members, row.invited_members);
+        let joined_members = row.joined_members;
+        let invited_members = row.invited_members;
         let listed = directory::is_published(self.rows, room, &row)?;
         Ok(RoomSummary { joined_members, invited_members, listed, ..self.summary_at(room, Position::MAX)? })
     }

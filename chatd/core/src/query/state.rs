@@ -79,11 +79,14 @@ impl StateView<'_> {
         at: Position,
         at_most: usize,
     ) -> Result<SomeVersions, QueryError> {
-        let (mut out, mut looked_at, mut next) = (Vec::<(StateName, Position)>::new(), 0, None);
+        let mut out = Vec::<(StateName, Position)>::new();
+        let mut looked_at = 0;
+        let mut next = None;
         let mut current: Option<StateName> = None;
         loop {
             self.is_wanted()?;
-            let (mut long, mut run) = (None, 0);
+            let mut long = None;
+            let mut run = 0;
             self.rows.scan(&ScanRange::between(Table::StateVersion, &from, end), &mut |(key, _)| {
                 let Some((_, event_type, state_key, version)) = key::parse_state_version(key) else {
                     return Ok(ScanControl::More);
@@ -131,7 +134,8 @@ impl StateView<'_> {
         let end = key::after_prefix(&prefix);
         let (versions, mut next) = self.some_versions(room, start, &end, at, PART_EVENTS)?;
         let room_id = self.room_id(room)?;
-        let (mut events, mut bytes) = (Vec::new(), 0);
+        let mut events = Vec::new();
+        let mut bytes = 0;
         for ((event_type, state_key), version) in versions {
             if bytes >= PART_BYTES {
                 next = Some(key::state_prefix(room, &event_type, &state_key));
@@ -153,7 +157,8 @@ impl StateView<'_> {
         to: Position,
     ) -> Result<StateVersions, QueryError> {
         let mut changed = Vec::new();
-        let (low, high) = (key_after(room, from), key_after(room, to));
+        let low = key_after(room, from);
+        let high = key_after(room, to);
         self.rows.scan(&ScanRange::between(Table::StateChange, &low, &high), &mut |(key, _)| {
             changed.push(rows::position_in(Table::StateChange, key)?);
             Ok(if changed.len() <= MAX_CHANGES { ScanControl::More } else { ScanControl::Stop })

@@ -59,7 +59,8 @@ impl StateView<'_> {
         left: &mut usize,
         (time_ms, kept_ms): (u64, u64),
     ) -> Result<Option<Vec<u8>>, ReadError> {
-        let (from, mut stopped_at) = (part.next.from.clone(), None);
+        let from = part.next.from.clone();
+        let mut stopped_at = None;
         let found = &mut part.found;
         self.rows.scan(&ScanRange::starting_at(Table::Device, &from), &mut |(key, value)| {
             if *left == 0 {

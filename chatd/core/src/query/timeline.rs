@@ -43,7 +43,8 @@ impl StateView<'_> {
         }
         let from = if from == Position::MAX { self.now() } else { self.clamp(from) };
         let mut page = EventPage { prev: from, ..EventPage::default() };
-        let (mut looked_at, mut bytes) = (0, 0);
+        let mut looked_at = 0;
+        let mut bytes = 0;
         let (low, high) = match direction {
             ScanDirection::Forward => (key_after(room, from), key_after(room, Position::MAX)),
             ScanDirection::Backward => (key::room_key(room), key_after(room, from)),

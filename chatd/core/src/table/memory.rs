@@ -23,7 +23,8 @@ pub(super) type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// Returns the bounds of a scan as `BTreeMap::range` expects them; `None` if they contain no key.
 pub(super) fn key_range<'a>(range: &'a ScanRange<'_>) -> Option<KeyRange<'a>> {
-    let (from, to) = (range.from, &*range.to);
+    let from = range.from;
+    let to = &*range.to;
     if to.is_empty() {
         Some((Bound::Included(from), Bound::Unbounded))
     } else {

@@ -116,7 +116,9 @@ fn until_one_fails(first: u64) -> ExitCode {
         Ok(program) => program,
         Err(error) => return usage(&format!("cannot determine the path of this program: {error}")),
     };
-    let (start, mut done, mut failed) = (Instant::now(), 0_u64, false);
+    let start = Instant::now();
+    let mut done = 0_u64;
+    let mut failed = false;
     driver::run_seeds(&program, first..u64::MAX / 4, None, |ended| {
         done += 1;
         if !ended.sound {

@@ -64,7 +64,8 @@ fn log_until(
     appended: &BTreeMap<LogId, AppendedEntry>,
     last: LogId,
 ) -> Result<Vec<(LogId, &AppendedEntry)>, super::PropertyViolation> {
-    let (mut log, mut next) = (Vec::new(), Some(last));
+    let mut log = Vec::new();
+    let mut next = Some(last);
     while let Some(id) = next {
         let Some(entry) = appended.get(&id) else {
             return fail_check(REPLAY, format!("entry {id} was applied, but never sent to any node"));

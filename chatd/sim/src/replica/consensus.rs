@@ -79,7 +79,8 @@ impl FaultyConsensus {
 
     fn append_again(&self, request: &AppendRequest) {
         let Some(late) = self.again() else { return };
-        let (inner, request) = (self.inner.clone(), request.clone());
+        let inner = self.inner.clone();
+        let request = request.clone();
         tokio::spawn(async move {
             sleep(late).await;
             inner.append(stream::iter([request]).boxed()).for_each(|_| async {}).await;
@@ -144,7 +145,8 @@ impl Consensus for FaultyConsensus {
             return futures::future::ready(Ok(VoteResponse::new(request.vote, None, true))).boxed();
         }
         if let Some(late) = self.again() {
-            let (inner, request) = (self.inner.clone(), request.clone());
+            let inner = self.inner.clone();
+            let request = request.clone();
             tokio::spawn(async move {
                 sleep(late).await;
                 drop(inner.vote(request).await);

@@ -139,7 +139,8 @@ impl StateStore for SimStore {
             return self.inner.checkpoint(target);
         }
         let lacking = MemStore::new();
-        let (view, applied) = (self.inner.view(), self.inner.applied());
+        let view = self.inner.view();
+        let applied = self.inner.applied();
         let mut rows = Vec::new();
         for table in Table::ALL {
             view.scan(&ScanRange::all(table), &mut |(key, value)| {

@@ -76,7 +76,8 @@ fn play_on(text: &str, mutation: Option<Mutation>, dir: &Path, page: &mut StoryW
             "a story must contain `the end` exactly once, as its last step".to_owned(),
         );
     }
-    let (mut stage, mut steps) = (StoryPlayer::new(mutation, dir), steps.into_iter());
+    let mut stage = StoryPlayer::new(mutation, dir);
+    let mut steps = steps.into_iter();
     for line in &lines {
         match line {
             StoryLine::Prose(line) => page.prose(line),

@@ -55,7 +55,8 @@ impl StoryCast {
         goes_on: bool,
         task: impl Future<Output = ()> + core::marker::Send + 'static,
     ) -> impl Future<Output = ()> + core::marker::Send + 'static {
-        let (history, waited_for) = (self.clients.history.clone(), self.waited_for.clone());
+        let history = self.clients.history.clone();
+        let waited_for = self.waited_for.clone();
         let counts = usize::from(!goes_on);
         history.lock().working += 1;
         waited_for.fetch_add(counts, Ordering::Relaxed);
@@ -97,7 +98,8 @@ impl StoryCast {
     }
 
     pub(crate) async fn open(self, user: StoryUser, room: String, pod: HostId, visibility: Option<String>) {
-        let (begun, name) = (self.clients.now(), room.clone());
+        let begun = self.clients.now();
+        let name = room.clone();
         let made = self.clients.call(pod, move |running| create_room(running, user, room, visibility)).await;
         if let Some(Ok(made)) = &made {
             self.names.lock().unwrap().push(name.clone());
@@ -161,7 +163,8 @@ impl StoryCast {
         begun: SimTime,
         answer: Option<Result<String, RequestRefusal>>,
     ) {
-        let (pod, took) = (tell::format_pod(pod), tell::format_elapsed(begun, self.clients.now()));
+        let pod = tell::format_pod(pod);
+        let took = tell::format_elapsed(begun, self.clients.now());
         self.tell(match answer {
             Some(Ok(is)) => format!("{what} {is}, says {pod} after {took}"),
             Some(Err(refusal)) if refusal.unknown => {

@@ -235,7 +235,8 @@ fn parse_messages(text: &str) -> Result<Vec<StoryMessage>, String> {
         texts.push(words.quoted()?);
     }
     let (room, pod) = words.place()?;
-    let (transaction, text) = (String::new(), String::new());
+    let transaction = String::new();
+    let text = String::new();
     let mut saying = StoryMessage { user, text, room, pod, transaction, answer_lost: false, goes_on: false };
     while words.is(",") {
         match words.any()? {

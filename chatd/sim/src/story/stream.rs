@@ -88,9 +88,11 @@ impl StoryCast {
         let net = self.clients.net.clone();
         let follow = move |running: PodHandle| {
             async move {
-                let (mut last, mut number) = (0, 0);
+                let mut last = 0;
+                let mut number = 0;
                 let mut send = |step: Result<ReaderStep, RequestRefusal>| {
-                    let (to, numbered) = (steps.clone(), (number, step));
+                    let to = steps.clone();
+                    let numbered = (number, step);
                     number += 1;
                     let arrive = Box::new(move || drop(to.try_send(numbered)));
                     net.act_after(&mut last, SimAction::ToClients(pod, arrive));

@@ -54,7 +54,8 @@ pub(crate) fn join_names(names: &[String]) -> String {
 /// Formats a position: the log entry, then the place of the command in the entry and of the event among those of the
 /// command, where they are not the first: `14`, `14.2`, `9.0.3`.
 pub(crate) fn format_position(at: Position) -> String {
-    let (command, event) = (at.ordinal / ORDINALS_PER_COMMAND, at.ordinal % ORDINALS_PER_COMMAND);
+    let command = at.ordinal / ORDINALS_PER_COMMAND;
+    let event = at.ordinal % ORDINALS_PER_COMMAND;
     match (command, event) {
         (0, 0) => at.index.to_string(),
         (_, 0) => format!("{}.{command}", at.index),
@@ -120,7 +121,8 @@ pub(crate) fn describe_status(status: &NodeStatus, name: impl Fn(u64) -> String)
         0 => 0,
         purged => purged + 1,
     };
-    let (last, applied) = (status.last_log_index, status.applied_index);
+    let last = status.last_log_index;
+    let applied = status.applied_index;
     let log = if first > last { format!("log empty after {last}") } else { format!("log {first} to {last}") };
     format!("{role:<36} {log}, applied to {applied}")
 }

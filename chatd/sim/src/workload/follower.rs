@@ -67,16 +67,19 @@ fn open_stream(
     cursor: Position,
     steps: mpsc::Sender<(u64, ReaderStep)>,
 ) {
-    let (pod, net) = (clients.any_pod(rng), clients.net.clone());
+    let pod = clients.any_pod(rng);
+    let net = clients.net.clone();
     let follow = move |running: crate::replica::PodHandle| {
         async move {
             let opened = EventSubscription::open(&running.service, &session_of(user), "", Some(cursor)).await;
             let Ok(mut subscription) = opened else { return };
-            let (mut last, mut number) = (0, 0);
+            let mut last = 0;
+            let mut number = 0;
             while !steps.is_closed()
                 && let Ok(step) = subscription.next().await
             {
-                let (steps, numbered) = (steps.clone(), (number, step));
+                let steps = steps.clone();
+                let numbered = (number, step);
                 number += 1;
                 let arrive = Box::new(move || drop(steps.try_send(numbered)));
                 net.act_after(&mut last, SimAction::ToClients(pod, arrive));

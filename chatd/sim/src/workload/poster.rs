@@ -78,7 +78,8 @@ impl PostingClient {
     fn connect(&mut self) -> ClientStream {
         let (jobs, arriving) = mpsc::channel(IN_FLIGHT * 2);
         let (told, answers) = mpsc::channel(IN_FLIGHT * 2);
-        let (pod, user) = (self.clients.any_pod(&mut self.rng), self.user);
+        let pod = self.clients.any_pod(&mut self.rng);
+        let user = self.user;
         let aside = self.clients.mutation == Some(Mutation::PostAside);
         let net = self.clients.net.clone();
         let answer = move |answer: PostAnswer| {
@@ -172,7 +173,8 @@ impl PostingClient {
 impl ClientStream {
     /// Sends a message in order, as over TCP.
     fn send(&mut self, clients: &ClientContext, message: StreamMessage) {
-        let (jobs, numbered) = (self.jobs.clone(), (self.sent, message));
+        let jobs = self.jobs.clone();
+        let numbered = (self.sent, message);
         self.sent += 1;
         let arrive = Box::new(move |_| {
             // A process that is gone no longer takes it.

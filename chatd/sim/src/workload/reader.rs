@@ -30,7 +30,9 @@ pub(super) async fn run_reader(clients: ClientContext, mut rng: Rng, user: &'sta
         sleep(Duration::from_millis(rng.below(PAUSE_MS) as u64)).await;
         let rooms = clients.history.lock().rooms.clone();
         let room = rng.below(rooms.len());
-        let (room_id, place, pod) = (rooms[room].clone(), rng.below(NEWEST), clients.any_pod(&mut rng));
+        let room_id = rooms[room].clone();
+        let place = rng.below(NEWEST);
+        let pod = clients.any_pod(&mut rng);
         let stale = clients.mutation == Some(Mutation::StaleRead);
         let invoked = clients.now();
         let answer = clients.call(pod, move |running| read_newest(running, user, room_id, place, stale)).await;

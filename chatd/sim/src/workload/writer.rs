@@ -51,7 +51,8 @@ async fn until_answered(clients: &ClientContext, rng: &mut Rng, message: Pending
     let send = ClientSend { acknowledged: early.then(|| clients.now()), ..send };
     clients.history.lock().sends.insert(message.key.clone(), send);
     if early {
-        let (later, mut fork) = (clients.clone(), Rng::new(rng.number()));
+        let later = clients.clone();
+        let mut fork = Rng::new(rng.number());
         clients.spawn(async move {
             sleep(Duration::from_millis(fork.below(PAUSE_MS * 2) as u64)).await;
             send_repeatedly(&later, &mut fork, &message).await;

@@ -142,7 +142,8 @@ impl<A> NetState<A> {
     /// the way, which wakes the writer. Returns the waker of the reader.
     fn arrive(&mut self, id: ConnId, side: usize, item: StreamItem) -> Option<Waker> {
         let conn = self.conns.get_mut(&id)?;
-        let (from, to) = (conn.hosts[side], conn.hosts[1 - side]);
+        let from = conn.hosts[side];
+        let to = conn.hosts[1 - side];
         if self.blocked.contains(&(from, to)) || !conn.held[side].is_empty() {
             conn.held[side].push_back(item);
             return None;
@@ -209,7 +210,8 @@ impl<A> NetState<A> {
 
     fn reset_arrives(&mut self, id: ConnId, side: usize) -> Vec<Waker> {
         let Some(conn) = self.conns.get_mut(&id) else { return Vec::new() };
-        let (to, from) = (conn.hosts[side], conn.hosts[1 - side]);
+        let to = conn.hosts[side];
+        let from = conn.hosts[1 - side];
         if self.blocked.contains(&(from, to)) {
             return Vec::new();
         }
@@ -306,7 +308,9 @@ impl<A> SimNet<A> {
         let mut state = self.lock();
         let now = state.now;
         let first = state.queue.first_entry().filter(|first| first.key().0 <= now)?;
-        let (event, mut digest, mut wakers) = (first.remove(), 0, Vec::new());
+        let event = first.remove();
+        let mut digest = 0;
+        let mut wakers = Vec::new();
         match event {
             NetEvent::Act(act) => return Some(HandledEvent::Act(act)),
             NetEvent::Syn(id) => wakers.extend(state.syn(id)),

@@ -136,7 +136,8 @@ fn my_rooms(
     mine.sort_by_key(|membership| membership.room);
     let mut more = mine.len() > limit;
     mine.truncate(limit);
-    let (mut rooms, mut bytes) = (Vec::new(), 0);
+    let mut rooms = Vec::new();
+    let mut bytes = 0;
     for membership in mine {
         if bytes >= PAGE_BYTES {
             more = true;

@@ -6,7 +6,8 @@ use super::body::GrpcFraming;
 /// checks that they end where they would if the body came whole. Returns `true` if the body ends with a message.
 pub(crate) fn check_grpc_framing(bytes: &[u8]) -> bool {
     let Some((size, body)) = bytes.split_first() else { return false };
-    let (mut whole, mut pieces) = (GrpcFraming::default(), GrpcFraming::default());
+    let mut whole = GrpcFraming::default();
+    let mut pieces = GrpcFraming::default();
     whole.advance(body);
     for piece in body.chunks(usize::from(*size).max(1)) {
         pieces.advance(piece);

@@ -318,7 +318,8 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, MatrixError> {
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
-    let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let frame = frame.map_err(|error| MatrixError::broken_body(BodyFault::behind(&error)))?;
         // Trailers mean nothing to any endpoint.

@@ -122,7 +122,8 @@ fn change_routes(routes: EndpointRoutes) -> EndpointRoutes {
         .with_session(
             "kick",
             |context: MatrixContext, session: CallerSession, request: kick_user::v3::Request| async move {
-                let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
+                let room = request.room_id.as_str();
+                let target = request.user_id.as_str();
                 change_membership(&context, &session, room, Change::Kick, target, request.reason).await?;
                 Ok(kick_user::v3::Response::new())
             },
@@ -130,7 +131,8 @@ fn change_routes(routes: EndpointRoutes) -> EndpointRoutes {
         .with_session(
             "ban",
             |context: MatrixContext, session: CallerSession, request: ban_user::v3::Request| async move {
-                let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
+                let room = request.room_id.as_str();
+                let target = request.user_id.as_str();
                 change_membership(&context, &session, room, Change::Ban, target, request.reason).await?;
                 Ok(ban_user::v3::Response::new())
             },
@@ -138,7 +140,8 @@ fn change_routes(routes: EndpointRoutes) -> EndpointRoutes {
         .with_session(
             "unban",
             |context: MatrixContext, session: CallerSession, request: unban_user::v3::Request| async move {
-                let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
+                let room = request.room_id.as_str();
+                let target = request.user_id.as_str();
                 change_membership(&context, &session, room, Change::Unban, target, request.reason).await?;
                 Ok(unban_user::v3::Response::new())
             },
@@ -219,7 +222,8 @@ async fn room_members(
         let room = view.resolve_room(&room)?;
         Ok((room, view.members_place(&localpart, room, at)?))
     };
-    let (only, not) = (request.membership, request.not_membership);
+    let only = request.membership;
+    let not = request.not_membership;
     let reader = session.clone();
     let write = move |event: &RoomEvent, out: &mut Vec<u8>| {
         let membership = MemberContent::of(event).membership;

@@ -158,7 +158,9 @@ impl<W: WriteItem> StateAnswer<W> {
         if Instant::now() >= self.deadline {
             return Err(RequestRefusal::unavailable("the response was not read in time", Duration::ZERO));
         }
-        let (room, at, event_type) = (self.room, self.at, self.event_type);
+        let room = self.room;
+        let at = self.at;
+        let event_type = self.event_type;
         let localpart = self.localpart.clone();
         let question = move |view: &StateView<'_>| view.state_part_for(&localpart, room, event_type, at, Some(&from));
         // Local: the first part was as fresh as promised, and all parts are of its position.

@@ -49,7 +49,8 @@ async fn send_redaction(
     request: redact_event::v3::Request,
 ) -> Result<redact_event::v3::Response, MatrixError> {
     let reason = request.reason.unwrap_or_default();
-    let (room, target) = (request.room_id.as_str(), request.event_id.as_str());
+    let room = request.room_id.as_str();
+    let target = request.event_id.as_str();
     let sent = context.service.redact(&session, room, target, &reason, request.txn_id.as_str()).await?;
     Ok(redact_event::v3::Response::new(event_id(sent.event_id)?))
 }

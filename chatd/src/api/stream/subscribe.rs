@@ -85,7 +85,9 @@ impl FrameReader {
 /// frame is `after`.
 fn split_frames(events: impl Iterator<Item = (Position, Event)>, after: Position) -> VecDeque<SubscribeResponse> {
     let mut frames = VecDeque::new();
-    let (mut frame, mut bytes, mut last) = (Vec::new(), 0_usize, after);
+    let mut frame = Vec::new();
+    let mut bytes = 0_usize;
+    let mut last = after;
     for (position, event) in events {
         let size = event.encoded_len();
         if !frame.is_empty() && bytes.saturating_add(size) > FRAME {

@@ -96,7 +96,8 @@ impl LoggedConditions {
 
 /// Describes an offset in words, such as "400 days ahead of the cluster's time".
 pub(in crate::raft) fn off_by(offset_ms: i64) -> String {
-    let (ms, side) = (offset_ms.unsigned_abs(), if offset_ms < 0 { "behind" } else { "ahead of" });
+    let ms = offset_ms.unsigned_abs();
+    let side = if offset_ms < 0 { "behind" } else { "ahead of" };
     let (unit_ms, unit) = match ms {
         0..120_000 => (1_000, "s"),
         120_000..7_200_000 => (60_000, "min"),

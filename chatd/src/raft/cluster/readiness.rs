@@ -139,7 +139,8 @@ impl ReadinessGate {
     /// Checks whether this pod lags too far behind. The leader never does: when no node applies as fast as entries are
     /// written, one has to stay.
     fn behind(&mut self, facts: &ReadinessFacts<'_>, now: Instant) -> Option<NodeReadiness> {
-        let (committed, applied) = (facts.committed.unwrap_or(0), facts.applied.unwrap_or(0));
+        let committed = facts.committed.unwrap_or(0);
+        let applied = facts.applied.unwrap_or(0);
         let is_reached = self.mark.is_none_or(|(mark, _)| applied >= mark);
         if is_reached {
             self.mark = Some((committed, now));

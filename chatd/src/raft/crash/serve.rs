@@ -61,7 +61,8 @@ impl Pod {
             ..StartFacts::default()
         };
         start_check(&facts).expect("log and state belong together");
-        let (feed, observer) = (ChangeFeed::new(), Arc::new(()));
+        let feed = ChangeFeed::new();
+        let observer = Arc::new(());
         let machine =
             StateMachine::start(store.clone(), shelf.clone(), feed, FatalSignal::default(), observer).expect("starts");
         let config = openraft::Config {
@@ -184,7 +185,8 @@ async fn has_what_was_acknowledged(store: &RocksStore, end: &End) -> u64 {
         assert_eq!(index, number + FIRST, "the model counts otherwise");
         assert!(number < next, "command {number} was acknowledged, and the state ends before {next}");
     }
-    let (dir, model) = (tempfile::tempdir().expect("a directory"), MemStore::new());
+    let dir = tempfile::tempdir().expect("a directory");
+    let model = MemStore::new();
     let shelf = SnapshotShelf::open(dir.path()).expect("opens");
     let mut machine =
         StateMachine::start(model.clone(), shelf, ChangeFeed::new(), FatalSignal::default(), Arc::new(()))
@@ -208,7 +210,8 @@ fn nothing_is_left_over(dir: &Path) {
         let entries = std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
         entries.map(|name| name.to_string_lossy().into_owned()).collect()
     };
-    let (log, state) = (names(&dir.join("log")), names(&dir.join("state")));
+    let log = names(&dir.join("log"));
+    let state = names(&dir.join("state"));
     assert!(!log.iter().any(|name| name.ends_with(".new")), "{log:?}");
     assert_eq!(state.iter().filter(|name| name.starts_with("live-")).count(), 1, "{state:?}");
     let snapshots = || names(&dir.join("state/snapshots"));

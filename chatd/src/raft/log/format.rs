@@ -181,7 +181,8 @@ impl SegmentHeader {
         if version != VERSION {
             return Err(HeaderError::Version(version));
         }
-        let (expected, found) = (crc32fast::hash(header.get(..CRC_AT).unwrap_or_default()), u32_at(header, CRC_AT));
+        let expected = crc32fast::hash(header.get(..CRC_AT).unwrap_or_default());
+        let found = u32_at(header, CRC_AT);
         if expected != found {
             return Err(HeaderError::Bad(checksum_mismatch("header", expected, found)));
         }

@@ -112,7 +112,8 @@ impl EntryIndex {
     /// Returns the positions of the entries in `range`, until `budget` bytes are reached, but at least one, and their
     /// size in bytes.
     pub(crate) fn runs(&self, range: Range<u64>, budget: usize) -> (Vec<EntryRun>, usize) {
-        let (mut runs, mut bytes) = (Vec::new(), 0_usize);
+        let mut runs = Vec::new();
+        let mut bytes = 0_usize;
         for part in self.parts.iter().filter(|part| part.end() > range.start && part.first < range.end) {
             let first = range.start.max(part.first);
             let skip = usize::try_from(first.saturating_sub(part.first)).unwrap_or(usize::MAX);

@@ -197,7 +197,8 @@ fn read_segment(disk: &dyn LogDisk, number: u64) -> Result<LoadedSegment, LogErr
 /// Checks that a segment follows the one before. A segment is created once the one before is complete, so everything in
 /// that one was synced.
 fn check_follows(before: &LoadedSegment, read: &LoadedSegment, next: u64) -> Result<(), LogError> {
-    let (end, header) = (u64::from(before.scan.end), &read.header);
+    let end = u64::from(before.scan.end);
+    let header = &read.header;
     if let SegmentTail::Bad(mismatch) = &before.scan.tail {
         return Err(scan::damage_error(&before.file.name, end, mismatch));
     }

@@ -74,12 +74,14 @@ impl LogMemory {
         let purged = self.meta.purged.as_ref().map_or(0, |id| id.index.saturating_add(1));
         let first_warm = self.cache.first().unwrap_or(u64::MAX);
         let oldest = self.index.bounds().map_or(first_warm, |(first, _)| first.min(first_warm));
-        let (start, end) = (range.start.max(purged).max(oldest), range.end.min(self.next().unwrap_or(0)));
+        let start = range.start.max(purged).max(oldest);
+        let end = range.end.min(self.next().unwrap_or(0));
         let mut plan = ReadPlan { cold: Vec::new(), warm: Vec::new() };
         if start >= end {
             return plan;
         }
-        let (mut budget, mut nothing_yet) = (budget, true);
+        let mut budget = budget;
+        let mut nothing_yet = true;
         if start < first_warm {
             let wanted = start..end.min(first_warm);
             let (cold, bytes) = self.index.runs(wanted.clone(), budget);

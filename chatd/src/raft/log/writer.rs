@@ -89,7 +89,9 @@ impl LogWriter {
         doomed: VecDeque<SegmentFile>,
         lock: Box<dyn DirLock>,
     ) -> Self {
-        let (frames, effects, slow) = (RecordBuffer::default(), Vec::new(), SlowSyncs::default());
+        let frames = RecordBuffer::default();
+        let effects = Vec::new();
+        let slow = SlowSyncs::default();
         Self {
             disk,
             shared,
@@ -164,7 +166,8 @@ impl LogWriter {
     }
 
     fn drain(&self, first: LogOp, queue: &mut mpsc::Receiver<LogOp>) -> (Vec<LogOp>, Option<AckSender>) {
-        let (mut ops, mut bytes) = (Vec::new(), 0_usize);
+        let mut ops = Vec::new();
+        let mut bytes = 0_usize;
         let mut next = Some(first);
         while let Some(op) = next {
             match op {

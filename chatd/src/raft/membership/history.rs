@@ -39,7 +39,8 @@ impl ClusterAdmin {
                 "give the time before which events are removed, in milliseconds since the Unix epoch".into(),
             ));
         }
-        let (start, mut purged) = (Instant::now(), PurgeResult { events: 0, more: true });
+        let start = Instant::now();
+        let mut purged = PurgeResult { events: 0, more: true };
         while purged.more && start.elapsed() < CALL {
             let part = self.purge_part(room_id, before_ms).await?;
             purged = PurgeResult { events: purged.events.saturating_add(part.events), more: part.more };
@@ -77,7 +78,8 @@ impl ClusterAdmin {
             if !self.may_remove(&mut was_certain) {
                 continue;
             }
-            let (facts, now_ms) = (self.inner.facts.clone(), self.inner.time.now_ms());
+            let facts = self.inner.facts.clone();
+            let now_ms = self.inner.time.now_ms();
             let found = tokio::task::spawn_blocking(move || facts.expired_rooms(now_ms, ROOMS)).await;
             for room_id in found.unwrap_or_default() {
                 if let Err(error) = self.purge_by_rule(&room_id).await {

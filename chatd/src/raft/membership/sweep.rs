@@ -18,14 +18,17 @@ const PARTS_AT_ONCE: usize = 64;
 impl ClusterAdmin {
     /// Removes unused devices for as long as the node runs, while it leads.
     pub(crate) async fn keep_devices_bounded(self) {
-        let (mut cursor, mut was_certain) = (SweepCursor::default(), false);
+        let mut cursor = SweepCursor::default();
+        let mut was_certain = false;
         let kept_ms = whole_millis(self.inner.compaction.devices_kept);
         loop {
             sleep(self.inner.compaction.devices_every).await;
             if !self.may_remove(&mut was_certain) {
                 continue;
             }
-            let (facts, now_ms, from) = (self.inner.facts.clone(), self.inner.time.now_ms(), cursor.clone());
+            let facts = self.inner.facts.clone();
+            let now_ms = self.inner.time.now_ms();
+            let from = cursor.clone();
             let look = move || facts.devices_to_sweep(&from, now_ms, kept_ms, ROWS);
             let part = tokio::task::spawn_blocking(look).await.unwrap_or_default();
             let mut swept = 0_usize;

@@ -109,7 +109,8 @@ struct EndOnDrop<S>(PipelineRef<S>);
 impl<S> Drop for EndOnDrop<S> {
     fn drop(&mut self) {
         let mut shared = lock_pipeline(&self.0);
-        let (requests, waker) = (shared.requests.take(), shared.waker.take());
+        let requests = shared.requests.take();
+        let waker = shared.waker.take();
         drop(shared);
         // Without the lock, which the request body takes as soon as it is polled.
         drop(requests);

@@ -59,7 +59,8 @@ pub(crate) fn fuzz_message(bytes: &[u8]) -> bool {
             convert::vote_response_from_pb(&m).ok().map(|read| convert::vote_response_to_pb(&read))
         }),
         MessageKind::Append => check_round_trip::<pb::AppendRequest>(bytes, |m| {
-            let (target, sequence) = (m.target.clone().unwrap_or_default(), m.sequence);
+            let target = m.target.clone().unwrap_or_default();
+            let sequence = m.sequence;
             convert::append_from_pb(m).ok().map(|read| convert::append_to_pb(target, sequence, &read))
         }),
         MessageKind::AppendAnswer => check_round_trip::<pb::AppendResponse>(bytes, recode_answer),

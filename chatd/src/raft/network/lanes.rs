@@ -166,7 +166,8 @@ impl RaftPeer {
             slot.generation += 1;
             slot.channel = Some(self.channel(lane, slot.generation));
         }
-        let (generation, channel) = (slot.generation, slot.channel.clone());
+        let generation = slot.generation;
+        let channel = slot.channel.clone();
         drop(slot);
         (channel.unwrap_or_else(|| self.channel(lane, generation)), generation)
     }

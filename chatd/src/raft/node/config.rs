@@ -39,8 +39,9 @@ const SNAPSHOT_LAG: u64 = 500_000;
 /// # Errors
 /// If the times contradict each other, for instance if a heartbeat is not shorter than an election.
 pub(crate) fn raft_config(cluster_name: &str, timing: RaftTiming) -> Result<Config, ConfigError> {
-    let (heartbeat, min, max) =
-        (whole_millis(timing.heartbeat), whole_millis(timing.election_min), whole_millis(timing.election_max));
+    let heartbeat = whole_millis(timing.heartbeat);
+    let min = whole_millis(timing.election_min);
+    let max = whole_millis(timing.election_max);
     Config {
         cluster_name: cluster_name.to_owned(),
         heartbeat_interval: heartbeat,

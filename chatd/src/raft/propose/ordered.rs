@@ -71,7 +71,8 @@ impl OrderedProposer {
     }
 
     fn queue(&self, envelope: Envelope) -> Result<oneshot::Receiver<Result<Outcome, ProposeError>>, ProposeError> {
-        let (bytes, limit) = (envelope.encoded_len(), super::COMMAND_LIMIT);
+        let bytes = envelope.encoded_len();
+        let limit = super::COMMAND_LIMIT;
         if bytes > limit {
             return Err(ProposeError::TooLarge { bytes, limit });
         }

@@ -43,7 +43,8 @@ impl<S: StateStore> RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder<S> {
     /// the previous snapshot is returned again, if there is one. Nothing is lost by this, as purging is bounded by the
     /// snapshot that really exists.
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot, io::Error> {
-        let (store, shelf) = (self.store.clone(), self.shelf.clone());
+        let store = self.store.clone();
+        let shelf = self.shelf.clone();
         let started = Instant::now();
         let built = off_the_runtime(self.drive, move || build_newest(&store, &shelf)).await;
         let built = built.unwrap_or_else(|error| Err(error.into()));

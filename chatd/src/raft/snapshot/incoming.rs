@@ -123,7 +123,9 @@ impl IncomingSnapshot {
         let file = file.ok_or_else(|| self.broken(format!("it sends {name}, which was not asked for")))?;
         let path = self.data().join(format!("{name}.{PART}"));
         let created = File::create(&path).map_err(StoreError::io("creating", &path))?;
-        let (name, size, crc32) = (file.name.clone(), file.size, file.crc32);
+        let name = file.name.clone();
+        let size = file.size;
+        let crc32 = file.crc32;
         Ok(PartialFile { name, size, crc32, path, file: created, written: 0, hasher: crc32fast::Hasher::new() })
     }
 
@@ -132,7 +134,8 @@ impl IncomingSnapshot {
         if found != part.crc32 {
             // The file is not kept: the next transfer must not start with it.
             fs::remove_file(&part.path).map_err(StoreError::io("removing", &part.path))?;
-            let (snapshot, expected) = (self.manifest.id().to_owned(), part.crc32);
+            let snapshot = self.manifest.id().to_owned();
+            let expected = part.crc32;
             return Err(SnapshotError::Damaged { snapshot, file: part.name, expected, found });
         }
         pass_point(FailPoint::PartWritten);

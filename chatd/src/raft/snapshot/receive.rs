@@ -119,7 +119,8 @@ impl<S: StateStore> ReceiveSnapshot for SnapshotReceiver<S> {
             return Err(Status::failed_precondition(text));
         }
         if manifest.format_level() > self.format.level {
-            let (needed, known) = (manifest.format_level(), self.format.level);
+            let needed = manifest.format_level();
+            let known = self.format.level;
             let text =
                 format!("the snapshot uses format level {needed}, and this pod knows levels up to {known}: upgrade it");
             return Err(Status::failed_precondition(text));
@@ -207,9 +208,11 @@ impl<S: StateStore> IncomingTransfer<S> {
     }
 
     async fn transfer(&mut self, leader: Vote, manifest: CheckedManifest) -> Result<Vote, Status> {
-        let (shelf, id) = (self.shelf.clone(), manifest.id().to_owned());
+        let shelf = self.shelf.clone();
+        let id = manifest.id().to_owned();
         let incoming = run_blocking(self.options.drive, move || IncomingSnapshot::open(&shelf, manifest)).await?;
-        let (wanted_bytes, reread_bytes) = (incoming.wanted_bytes(), incoming.reread());
+        let wanted_bytes = incoming.wanted_bytes();
+        let reread_bytes = incoming.reread();
         tracing::info!(snapshot = id, wanted_bytes, reread_bytes, "receiving a snapshot");
         self.fits(wanted_bytes).await?;
         self.answer(Answer::Wanted(pb::WantedFiles { files: incoming.wanted() })).await?;
@@ -289,7 +292,8 @@ impl<S: StateStore> IncomingTransfer<S> {
         let installed = self.meanwhile(received, self.raft.install(leader, snapshot)).await;
         let vote = installed.map_err(Status::internal)?;
         // openraft ignores a snapshot that contains nothing new; its files are then still in the incoming directory.
-        let (shelf, covered) = (self.shelf.clone(), self.store.applied().log_id);
+        let shelf = self.shelf.clone();
+        let covered = self.store.applied().log_id;
         run_blocking(self.options.drive, move || Ok(shelf.discard_incoming(covered)?)).await?;
         tracing::info!(snapshot = id, received, "received and installed a snapshot");
         Ok(vote)

@@ -100,7 +100,8 @@ async fn transfer_snapshot(
     options: SendOptions,
 ) -> Result<Vote, SendSnapshotError> {
     let (messages, queue) = mpsc::channel(CHUNKS_AHEAD);
-    let (manifest, target_id) = (snapshot.manifest(), target.node_id);
+    let manifest = snapshot.manifest();
+    let target_id = target.node_id;
     let first =
         pb::SnapshotManifest { target: Some(target), vote: Some(vote_to_pb(&vote)), manifest: manifest.encoded() };
     // The queue is empty, so this does not wait.
@@ -116,7 +117,8 @@ async fn transfer_snapshot(
             Answer::ReceivedBytes(_) => {}
         }
     };
-    let (to, began) = (target_id, Instant::now());
+    let to = target_id;
+    let began = Instant::now();
     tracing::info!(
         snapshot = snapshot.id(),
         to,

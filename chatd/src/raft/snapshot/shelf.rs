@@ -127,7 +127,8 @@ impl SnapshotShelf {
     /// # Errors
     /// If the file system fails.
     pub fn open(state_dir: &Path) -> Result<Self, SnapshotError> {
-        let (snapshots, incoming) = (state_dir.join(SNAPSHOTS), state_dir.join(INCOMING));
+        let snapshots = state_dir.join(SNAPSHOTS);
+        let incoming = state_dir.join(INCOMING);
         for dir in [&snapshots, &incoming] {
             fs::create_dir_all(dir).map_err(StoreError::io("creating directory", dir))?;
         }
@@ -225,7 +226,8 @@ impl SnapshotShelf {
 
     /// Adds a snapshot that is stored elsewhere: a received one by renaming it, any other by linking its files.
     pub(crate) fn adopt(&self, snapshot: &SnapshotData) -> Result<SnapshotData, SnapshotError> {
-        let (from, manifest) = (&snapshot.0.dir, snapshot.manifest());
+        let from = &snapshot.0.dir;
+        let manifest = snapshot.manifest();
         if from.parent() == Some(&self.inner.snapshots) {
             return Ok(snapshot.clone());
         }

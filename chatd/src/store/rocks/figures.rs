@@ -9,7 +9,8 @@ use rocksdb::properties::{self, PropName};
 use std::time::Duration;
 
 pub(super) fn read_figures(core: &RocksCore) -> EngineFigures {
-    let (live, engine) = (core.live(), &core.engine);
+    let live = core.live();
+    let engine = &core.engine;
     let sum = |property: &PropName| family_values(&live, property).sum();
     let all = |property: &PropName| database_value(&live, property);
     EngineFigures {

@@ -112,7 +112,8 @@ impl LiveDatabase {
     }
 
     fn read_applied(&self) -> Result<AppliedState, StoreError> {
-        let (applied, membership) = (self.own(row::APPLIED)?, self.own(row::MEMBERSHIP)?);
+        let applied = self.own(row::APPLIED)?;
+        let membership = self.own(row::MEMBERSHIP)?;
         row::decode_applied(&self.files.dir, applied.as_deref(), membership.as_deref())
     }
 

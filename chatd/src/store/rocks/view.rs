@@ -63,8 +63,10 @@ impl TableRead for RocksView {
         range: &ScanRange<'_>,
         visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
-        let (table, direction) = (range.table, range.direction);
-        let (lower, upper) = (columns::row_key(table, range.from), columns::upper_bound(table, &range.to));
+        let table = range.table;
+        let direction = range.direction;
+        let lower = columns::row_key(table, range.from);
+        let upper = columns::upper_bound(table, &range.to);
         if lower >= upper {
             return Ok(());
         }

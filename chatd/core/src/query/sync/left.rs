@@ -50,7 +50,9 @@ impl StateView<'_> {
                 (known, known.unwrap_or(Position::ZERO))
             }
         };
-        let (room, until, left_at) = (row.room, row.position, Some(left_at));
+        let room = row.room;
+        let until = row.position;
+        let left_at = Some(left_at);
         let span = TimelineSpan { room, room_id: &room_id, sight, known, floor, until, left_at };
         let (state, timeline, _) = self.span(request, &span)?;
         Ok(LeftRoom { room, room_id, state, timeline })

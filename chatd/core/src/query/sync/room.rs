@@ -82,7 +82,8 @@ pub(super) fn may_have_news(
 impl StateView<'_> {
     fn has_event_after(&self, room: RoomNumber, at: Position) -> Result<bool, QueryError> {
         let mut found = false;
-        let (low, high) = (key_after(room, at), key_after(room, Position::MAX));
+        let low = key_after(room, at);
+        let high = key_after(room, Position::MAX);
         self.rows.scan(&ScanRange::between(Table::Timeline, &low, &high), &mut |_| {
             found = true;
             Ok(ScanControl::Stop)
@@ -213,8 +214,10 @@ impl StateView<'_> {
         let limit = filter.timeline.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
         let floor = span.floor;
         let mut shown = ShownSpan { before: span.state_at(span.until), ..ShownSpan::default() };
-        let (mut looked_at, mut bytes) = (0, 0);
-        let (low, high) = (key_after(span.room, floor), key_after(span.room, span.until));
+        let mut looked_at = 0;
+        let mut bytes = 0;
+        let low = key_after(span.room, floor);
+        let high = key_after(span.room, span.until);
         self.rows.scan(&ScanRange::between(Table::Timeline, &low, &high).backward(), &mut |(key, value)| {
             let at = rows::position_in(Table::Timeline, key)?;
             looked_at += 1;

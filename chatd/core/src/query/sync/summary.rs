@@ -28,7 +28,9 @@ impl StateView<'_> {
         at_most: usize,
     ) -> Result<SyncSummary, QueryError> {
         let row = self.room_row(room)?;
-        let (mut present, mut past, mut looked_at) = (Vec::new(), Vec::new(), 0);
+        let mut present = Vec::new();
+        let mut past = Vec::new();
+        let mut looked_at = 0;
         self.each_member(room, None, &mut |other, membership| {
             looked_at += 1;
             match membership.kind() {

@@ -28,7 +28,8 @@ impl StoryPlayer {
     }
 
     fn begin(&mut self, step: StoryStep) {
-        let (cast, net) = (self.cast.clone(), self.simulation.world.net.clone());
+        let cast = self.cast.clone();
+        let net = self.simulation.world.net.clone();
         match step {
             StoryStep::Start(pods) => pods.into_iter().for_each(|pod| self.start(pod)),
             StoryStep::Found(pods) => self.task(false, cast.found(pods)),
@@ -66,7 +67,8 @@ impl StoryPlayer {
     }
 
     fn say(&mut self, saying: StoryMessage) {
-        let (goes_on, cast) = (saying.goes_on, self.cast.clone());
+        let goes_on = saying.goes_on;
+        let cast = self.cast.clone();
         self.task(goes_on, cast.say(saying));
     }
 

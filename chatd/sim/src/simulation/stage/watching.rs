@@ -71,7 +71,8 @@ impl StoryPlayer {
             let Some(status) = status else { continue };
             let name = node_name(host, self.simulation.pods[host].volume);
             self.seen.names.insert(status.node_id, name);
-            let (last, snapshot) = (status.last_log_index, status.snapshot_index);
+            let last = status.last_log_index;
+            let snapshot = status.snapshot_index;
             let before = self.seen.pods.insert(host, (last, snapshot));
             if let Some((last_before, snapshot_before)) = before
                 && snapshot > snapshot_before

@@ -146,7 +146,9 @@ impl<'p> SyncPoll<'p> {
         self.context.metrics.sync_looked(SyncSource::Rows);
         let localpart = self.session.localpart.clone();
         let filter = self.filter.clone();
-        let (since, rest, full_state) = (self.from, self.rest, self.full_state);
+        let since = self.from;
+        let rest = self.rest;
+        let full_state = self.full_state;
         let question = move |view: &StateView<'_>| {
             let request = SyncRequest { localpart: &localpart, since, full_state, filter: &filter };
             let response = view.sync_part(&request, rest, SYNC_BYTES)?;
