@@ -1,4 +1,4 @@
-//! What a command is given beside its own arguments: the output, the profile, and clients of the servers.
+//! Context of a command beside its own arguments: the output, the profile, and clients of the servers.
 
 use crate::{
     client::{ClientOptions, ClusterClient, ServerTrust, TLS_SCHEME},

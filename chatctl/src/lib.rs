@@ -8,8 +8,8 @@
 //!                              └─▶ admin             quorate.admin.v1 over mutual TLS
 //! ```
 //!
-//! Of the other crates of the workspace, this one may depend on `quorate-wire` and on `quorate-duration`, the notation
-//! of its options, only: what a client needs to know is in the `.proto` files or nowhere.
+//! Only two crates of the workspace may be used here, `quorate-wire` and `quorate-duration`, the notation of its
+//! options: what a client needs to know is in the `.proto` files or nowhere.
 
 pub mod admin;
 pub mod backoff;

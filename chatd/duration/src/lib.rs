@@ -1,7 +1,7 @@
 //! Durations in human-readable notation: `50ms`, `10s`, `1h30m`, `30d`.
 //!
 //! The configuration of `chatd`, the options of `chatctl` and the fields of a ChatCluster are written in this notation.
-//! What one of them refuses beyond it, such as a value out of bounds, is decided there.
+//! Each of them decides what it refuses beyond it, such as a value out of bounds.
 //!
 //! The crate has no dependencies, so that `quorate-crd` can use it: `quorate-wire` would bring gRPC and its code
 //! generator into everything that only wants the schema of a ChatCluster.

@@ -36,7 +36,7 @@ const IN_FLIGHT: usize = 2;
 /// refusal is better than a queue that outlives the callers' patience.
 const QUEUED: usize = 4096;
 
-/// What the cluster must have for a command to be appended.
+/// Requirements of a command on the cluster, without which it is not appended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommandNeeds {
     /// Class of the command, which decides whether the volumes have space for it.
