@@ -27,11 +27,15 @@ fn describe_rows(table: Table) -> (&'static str, &'static str) {
         Table::Membership => ("localpart, 0, room", "`Membership`"),
         Table::RoomMember => ("room, localpart", "`Membership`"),
         Table::Relation => ("room, target, relation type, position", "`Relation`"),
-        Table::Dedup => ("localpart, 0, device id, 0, scope, 0, transaction id", "`Dedup`"),
+        Table::Dedup => (
+            "localpart, 0, device id, 0, then 1 and a hash (16) of scope and transaction id, or, for ids that pods \
+             make, 0, time (8) and such a hash",
+            "`Dedup`",
+        ),
         Table::Alias => ("localpart of the alias", "`Alias`"),
         Table::Filter => ("localpart, 0, number", "JSON as received, bare"),
         Table::AccountData => ("localpart, 0, room or 0, type", "`AccountData`"),
-        Table::EventRoom => ("position", "room, bare"),
+        Table::EventRoom => ("entry: incarnation, index", "`EntryEvents`"),
         Table::PublicRoom => ("room", "empty"),
         Table::Sequence => ("localpart, 0, device id, 0, id (8)", "`Sequence`"),
     }

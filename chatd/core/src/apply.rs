@@ -47,10 +47,10 @@ use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Overlay, ReadError, Table, TableWrite, key};
-use context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, EntryStamp, RoomCache, refuse};
+use context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, EntryScope, EntryStamp, refuse};
 
 pub use dedup::{MADE_BY_POD, is_accepted};
-pub(crate) use dedup::{remembered_outcome as remembered, room_in_key};
+pub(crate) use dedup::{event_keys, remembered_outcome as remembered};
 pub use hints::ChangeHints;
 pub use level::{KnownFormat, level_in_force};
 pub(crate) use time::effective_time;
@@ -115,12 +115,13 @@ pub fn apply_batch(
     let stamp = EntryStamp::of(batch);
     cluster.time_ms = advanced_time(cluster.time_ms, stamp.time_ms, stamp.trust);
     cluster.index = index;
-    let rooms = RoomCache::default();
+    let entry = EntryScope::default();
     let mut all = Vec::with_capacity(batch.envelopes.len());
     for (place, envelope) in batch.envelopes.iter().enumerate() {
         let envelope = if format.knows(envelope) { envelope } else { &UNKNOWN };
-        all.push(apply_command(tx, &rooms, &mut cluster, stamp, place, envelope)?);
+        all.push(apply_command(tx, &entry, &mut cluster, stamp, place, envelope)?);
     }
+    entry.write_index(tx, Position { incarnation: cluster.incarnation, index, ordinal: 0 });
     // Commands refused before the bootstrap leave no row behind, not even this one.
     if is_bootstrapped(&cluster) {
         tx.put(Table::Meta, key::CLUSTER.to_vec(), table::encode_value(&cluster));
@@ -179,7 +180,7 @@ fn is_bootstrapped(cluster: &store::Cluster) -> bool {
 
 fn apply_command(
     tx: &mut Overlay<'_>,
-    rooms: &RoomCache,
+    entry: &EntryScope,
     cluster: &mut store::Cluster,
     stamp: EntryStamp,
     place: usize,
@@ -189,7 +190,7 @@ fn apply_command(
     let first =
         Position { incarnation: cluster.incarnation, index: cluster.index, ordinal: ordinal.unwrap_or_default() };
     tx.begin();
-    let mut context = ApplyContext::new(tx, rooms, cluster, stamp, first, envelope);
+    let mut context = ApplyContext::new(tx, entry, cluster, stamp, first, envelope);
     let answer = match ordinal {
         Some(_) => check_and_apply(&mut context, envelope),
         None => refuse(Reason::TooLarge, "too many commands in one entry: send it again"),
@@ -207,9 +208,7 @@ fn apply_command(
         }
         Err(CommandError::Rejected(rejected)) => {
             // Asked before the rows are taken back, which forgets what was touched.
-            if tx.touched(Table::Room) {
-                rooms.clear();
-            }
+            entry.take_back(first, tx.touched(Table::Room));
             tx.take_back();
             sequence::pass_turn(tx, turn);
             let kind = Some(outcome::Kind::Rejected(rejected));

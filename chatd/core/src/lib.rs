@@ -12,6 +12,7 @@ pub mod apply;
 mod auth;
 pub mod content;
 mod directory;
+mod entry_events;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -1,5 +1,6 @@
 //! Typed reads of rows, shared by apply and query.
 
+use crate::entry_events::EventRuns;
 use crate::id::{Position, RoomNumber};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
@@ -47,8 +48,7 @@ pub(crate) fn room_number(rows: &dyn TableRead, created_at: Position) -> Result<
 
 /// Returns the room that contains the event at this position.
 pub(crate) fn room_of_event(rows: &dyn TableRead, at: Position) -> Result<Option<RoomNumber>, ReadError> {
-    let value = rows.get(Table::EventRoom, &key::position_key(at))?;
-    value.map(|value| room_in(Table::EventRoom, &value)).transpose()
+    Ok(EventRuns::fetch(rows, at)?.room_of(at.ordinal))
 }
 
 /// Decodes a value that consists of nothing but a room number.
@@ -59,6 +59,12 @@ pub(crate) fn room_in(table: Table, value: &[u8]) -> Result<RoomNumber, ReadErro
 /// Decodes the position at the end of a key.
 pub(crate) fn position_in(table: Table, key: &[u8]) -> Result<Position, ReadError> {
     key::trailing_position(key).ok_or_else(|| ReadError::Damaged { table, what: "a key lacks its position".into() })
+}
+
+/// Decodes the key of a row of `EventRoom`: the position at which its entry begins.
+pub(crate) fn entry_in(key: &[u8]) -> Result<Position, ReadError> {
+    key::parse_entry_key(key)
+        .ok_or_else(|| ReadError::Damaged { table: Table::EventRoom, what: format!("{key:?} does not name an entry") })
 }
 
 pub(crate) fn room_row(rows: &dyn TableRead, room: RoomNumber) -> Result<Option<store::Room>, ReadError> {

@@ -47,7 +47,7 @@ pub enum Table {
     RoomMember = 10,
     /// Relations: room, position of the target, relation type, position of the relating event → `Relation`.
     Relation = 11,
-    /// Outcomes of accepted commands: localpart, device id, scope of the command, transaction id → `Dedup`.
+    /// Outcomes of accepted commands: localpart, device id, hash of the command's scope and transaction id → `Dedup`.
     Dedup = 12,
     /// Room aliases: localpart of the alias → `Alias`.
     Alias = 13,
@@ -55,7 +55,7 @@ pub enum Table {
     Filter = 14,
     /// Account data: localpart, room or 0, type → `AccountData`.
     AccountData = 15,
-    /// Rooms of events, for lookups by event id: position of an event → room (8 bytes).
+    /// Rooms of events, for lookups by event id: entry (incarnation and index) → `EntryEvents`.
     EventRoom = 16,
     /// Rooms listed in the public directory: room number → empty.
     PublicRoom = 17,

@@ -1,6 +1,7 @@
 //! Appending of one event to a room's timeline, with the rows that go with it.
 //!
-//! Besides its checks, a message costs three new rows: `Timeline`, `EventRoom`, `Dedup`. It reads five, each by key:
+//! Besides its checks, a message costs two new rows, `Timeline` and `Dedup`, and its share in the `EventRoom` row of its
+//! entry. It reads five, each by key:
 //! `Device`, `Dedup` (absent, so a filter answers), `RoomByPosition`, `RoomHandle` (with the power levels; once per entry and
 //! room), `RoomMember`. Its content is validated in one pass without being built, and parsed only if it mentions
 //! `m.relates_to`.
@@ -81,8 +82,7 @@ pub(super) fn append_event(
         redacts: new.redacts.map(table::position_field).unwrap_or_default(),
     };
     put_event(context, room.number, position, &row);
-    let in_room = Bytes::copy_from_slice(&room.number.0.to_be_bytes());
-    context.rows.put(Table::EventRoom, key::position_key(position), in_room);
+    context.index_event(position, room.number);
     context.touched.room(room.number);
     // After the rows of the event: whether the room is shown is read from its current state.
     if new.state_key.is_some_and(|state_key| depends_on(new.event_type, state_key)) {

@@ -2,6 +2,7 @@
 
 use super::hints::ChangeHints;
 use crate::auth::AuthDenial;
+use crate::entry_events::EventRuns;
 use crate::id::{self, ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::log::{self, Reason, Rejected, TimeTrust, outcome};
 use crate::proto::store;
@@ -100,6 +101,32 @@ impl RoomCache {
     }
 }
 
+/// What the commands of one entry share.
+#[derive(Default)]
+pub(super) struct EntryScope {
+    rooms: RoomCache,
+    /// Events that the entry has created so far. Their row is written once, after the last command.
+    events: RefCell<EventRuns>,
+}
+
+impl EntryScope {
+    /// Forgets what a refused command did, whose first position is given.
+    pub(super) fn take_back(&self, first: Position, rooms_changed: bool) {
+        self.events.borrow_mut().truncate(first.ordinal);
+        if rooms_changed {
+            self.rooms.clear();
+        }
+    }
+
+    /// Writes the index of the entry's events.
+    pub(super) fn write_index(&self, rows: &mut dyn TableWrite, entry: Position) {
+        let events = self.events.borrow();
+        if !events.is_empty() {
+            rows.put(Table::EventRoom, key::entry_key(entry), events.encode());
+        }
+    }
+}
+
 /// Room that a command works on; [`ApplyContext::save_room`] writes its row back.
 pub(super) struct RoomHandle {
     pub(super) number: RoomNumber,
@@ -176,7 +203,7 @@ pub(super) struct ApplyContext<'a> {
     pub(super) quotas: log::Quotas,
     /// Turn of the command in its sequence, passed on even if the command is refused.
     pub(super) turn: Option<SequenceTurn>,
-    rooms: &'a RoomCache,
+    entry: &'a EntryScope,
     cluster: &'a store::Cluster,
     new_cluster: Option<store::Cluster>,
     events: u32,
@@ -185,7 +212,7 @@ pub(super) struct ApplyContext<'a> {
 impl<'a> ApplyContext<'a> {
     pub(super) fn new(
         rows: &'a mut dyn TableWrite,
-        rooms: &'a RoomCache,
+        entry: &'a EntryScope,
         cluster: &'a store::Cluster,
         stamp: EntryStamp,
         first: Position,
@@ -204,7 +231,7 @@ impl<'a> ApplyContext<'a> {
             ended_own_session: false,
             quotas: envelope.quotas.unwrap_or_default(),
             turn: None,
-            rooms,
+            entry,
             cluster,
             new_cluster: None,
             events: 0,
@@ -236,6 +263,44 @@ impl<'a> ApplyContext<'a> {
         let position = Position { ordinal: self.first.ordinal + self.events, ..self.first };
         self.events += 1;
         Ok(position)
+    }
+
+    /// Records the room of a new event.
+    pub(super) fn index_event(&mut self, at: Position, room: RoomNumber) {
+        self.entry.events.borrow_mut().push(at.ordinal, room);
+    }
+
+    /// Returns the room that contains the event at this position.
+    pub(super) fn room_of_event(&self, at: Position) -> Result<Option<RoomNumber>, ReadError> {
+        if self.is_in_this_entry(at) {
+            return Ok(self.entry.events.borrow().room_of(at.ordinal));
+        }
+        rows::room_of_event(&self.rows, at)
+    }
+
+    /// Removes events, in order of their positions, from the index. To be called when nothing can refuse the command any
+    /// more: a refusal does not bring back what was removed from this entry.
+    pub(super) fn unindex_events(&mut self, removed: &[Position]) -> Result<(), ReadError> {
+        for of_entry in removed.chunk_by(|a, b| (a.incarnation, a.index) == (b.incarnation, b.index)) {
+            let Some(first) = of_entry.first() else { continue };
+            let ordinals: Vec<u32> = of_entry.iter().map(|at| at.ordinal).collect();
+            if self.is_in_this_entry(*first) {
+                let left = self.entry.events.borrow().without(&ordinals);
+                *self.entry.events.borrow_mut() = left;
+                continue;
+            }
+            let left = EventRuns::fetch(&self.rows, *first)?.without(&ordinals);
+            if left.is_empty() {
+                self.rows.delete(Table::EventRoom, key::entry_key(*first));
+            } else {
+                self.rows.put(Table::EventRoom, key::entry_key(*first), left.encode());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_in_this_entry(&self, at: Position) -> bool {
+        (at.incarnation, at.index) == (self.first.incarnation, self.first.index)
     }
 
     /// Returns the caller's device if its session is alive at the entry's time.
@@ -293,7 +358,7 @@ impl<'a> ApplyContext<'a> {
     }
 
     fn room(&self, number: RoomNumber, id: String) -> ApplyResult<RoomHandle> {
-        match self.rooms.row(&self.rows, number)? {
+        match self.entry.rooms.row(&self.rows, number)? {
             Some(row) => Ok(RoomHandle { number, id, row, changed: false }),
             None => Err(ReadError::Damaged { table: Table::Room, what: format!("room {number} has no row") }.into()),
         }
@@ -303,7 +368,7 @@ impl<'a> ApplyContext<'a> {
     pub(super) fn save_room(&mut self, room: &RoomHandle) {
         if room.changed {
             self.rows.put(Table::Room, key::room_key(room.number), table::encode_value(&*room.row));
-            self.rooms.clear();
+            self.entry.rooms.clear();
         }
     }
 }

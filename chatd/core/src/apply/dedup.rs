@@ -14,8 +14,11 @@ pub(super) const MAX_TRANSACTION_ID_BYTES: usize = 255;
 
 /// Prefix of the transaction ids that pods generate for commands whose clients gave none. Pods repeat such a command
 /// for seconds, so its outcome is removed after a day, together with the next one of its kind; otherwise, each would
-/// stay as long as its device. The time follows the prefix, so that the oldest ids come first.
+/// stay as long as its device. The time follows the prefix, so that the oldest outcomes are found.
 pub const MADE_BY_POD: &str = "~~";
+
+/// Number of hexadecimal digits of the time that follows [`MADE_BY_POD`].
+const MADE_AT_DIGITS: usize = 11;
 
 /// Number of old outcomes removed for each one that is kept: more than one, so that they become fewer.
 const FORGOTTEN_AT_ONCE: usize = 2;
@@ -31,19 +34,19 @@ pub(super) struct DedupEntry {
 
 impl DedupEntry {
     pub(super) fn of(envelope: &Envelope, kind: &Kind, device: &store::Device) -> Self {
-        let key = (!envelope.transaction_id.is_empty()).then(|| {
-            key::dedup_key(
-                &envelope.user,
-                &envelope.device_id,
-                transaction_scope(kind).parts(),
-                &envelope.transaction_id,
-            )
-        });
+        let user = envelope.user.as_str();
+        let device_id = envelope.device_id.as_str();
         let scope = transaction_scope(kind);
-        let short_lived =
-            matches!(scope, TransactionScope::Command(_)) && envelope.transaction_id.starts_with(MADE_BY_POD);
-        let short_lived =
-            short_lived.then(|| key::dedup_key(&envelope.user, &envelope.device_id, scope.parts(), MADE_BY_POD));
+        let made_at = match scope {
+            TransactionScope::Command(_) => made_at_ms(&envelope.transaction_id),
+            // Removed with their events.
+            TransactionScope::Event(_) => None,
+        };
+        let key = (!envelope.transaction_id.is_empty()).then(|| match made_at {
+            Some(time) => key::pod_dedup_key(user, device_id, scope.parts(), &envelope.transaction_id, time),
+            None => key::dedup_key(user, device_id, scope.parts(), &envelope.transaction_id),
+        });
+        let short_lived = made_at.map(|_| key::pod_dedup_of(user, device_id));
         Self { key, short_lived, opened_at: device.opened_at.clone() }
     }
 
@@ -118,12 +121,10 @@ pub(crate) fn remembered_outcome(row: store::Dedup, room_id: &str) -> Result<Out
     Ok(Outcome { position: Some(position_to_proto(at)), duplicate: false, kind: Some(outcome::Kind::EventSent(sent)) })
 }
 
-/// Returns the room in the scope of a `Dedup` key; empty if the scope names none.
-pub(crate) fn room_in_key(key: &[u8]) -> &str {
-    let scope = key.split(|byte| *byte == 0).nth(2).unwrap_or_default();
-    let mut parts = scope.split(|byte| *byte == b'/');
-    let room = parts.next().filter(|what| [SEND.as_bytes(), REDACT.as_bytes()].contains(what)).and(parts.next());
-    room.and_then(|room| std::str::from_utf8(room).ok()).unwrap_or_default()
+/// Returns the time in a transaction id that a pod made, in milliseconds since the Unix epoch.
+fn made_at_ms(transaction_id: &str) -> Option<u64> {
+    let digits = transaction_id.strip_prefix(MADE_BY_POD)?.get(..MADE_AT_DIGITS)?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 const SEND: &str = "send";
@@ -207,11 +208,7 @@ pub(super) fn forget_answer(
     if event.transaction_id.is_empty() {
         return Ok(());
     }
-    let redacted = table::decode_position(Table::Timeline, &event.redacts)?.map(id::event_id);
-    let sent = TransactionScope::Event([SEND, room_id, &event.r#type]);
-    let redaction = redacted.as_deref().map(|target| TransactionScope::Event([REDACT, room_id, target]));
-    for scope in [Some(sent), redaction].into_iter().flatten() {
-        let key = key::dedup_key(user, &event.device_id, scope.parts(), &event.transaction_id);
+    for key in event_keys(user, room_id, event)? {
         let Some(row) = table::fetch_row::<store::Dedup>(&context.rows, Table::Dedup, &key)? else { continue };
         // The same device may have used the id again in a later session.
         if names_event(&row, at)? && row.time_ms.saturating_add(REMEMBERED_MS) <= context.time_ms {
@@ -219,6 +216,18 @@ pub(super) fn forget_answer(
         }
     }
     Ok(())
+}
+
+/// Returns the keys under which the request that created an event of a client can be remembered: it sent the event, or
+/// redacted another one.
+pub(crate) fn event_keys(localpart: &str, room_id: &str, event: &store::Event) -> Result<Vec<Vec<u8>>, ReadError> {
+    let redacted = table::decode_position(Table::Timeline, &event.redacts)?.map(id::event_id);
+    let sent = TransactionScope::Event([SEND, room_id, &event.r#type]);
+    let redaction = redacted.as_deref().map(|target| TransactionScope::Event([REDACT, room_id, target]));
+    let scopes = [Some(sent), redaction].into_iter().flatten();
+    let key =
+        |scope: TransactionScope<'_>| key::dedup_key(localpart, &event.device_id, scope.parts(), &event.transaction_id);
+    Ok(scopes.map(key).collect())
 }
 
 /// Returns `true` if the row is the answer to the request that created this event.

@@ -31,20 +31,22 @@ pub(super) fn apply_purge_history(
         (before, _) => before,
     };
     let part = OldEvents::read(&context.rows, context.cluster(), &room, before)?;
-    let mut events = 0;
+    let mut removed = Vec::new();
     for (at, event) in &part.events {
         if is_kept(context, room.number, *at, event)? {
             continue;
         }
         remove_event(context, &room, *at, event)?;
         room.row_mut().purged_to = table::position_field(*at);
-        events += 1;
+        removed.push(*at);
     }
     if let Some((at, _)) = part.events.last() {
         room.row_mut().swept_to = table::position_field(*at);
     }
     note_newest(context, &room)?;
     context.save_room(&room);
+    context.unindex_events(&removed)?;
+    let events = removed.len() as u64;
     Ok(CommandAnswer::New(outcome::Kind::HistoryPurged(log::HistoryPurged { events, more: part.more }), None))
 }
 
@@ -104,7 +106,6 @@ fn remove_event(
     event: &store::Event,
 ) -> ApplyResult<()> {
     context.rows.delete(Table::Timeline, key::room_position(room.number, at));
-    context.rows.delete(Table::EventRoom, key::position_key(at));
     // Relations of others to this event are removed with the others, because there may be any number of them.
     relation::remove_relation(context, room.number, at, &event.content);
     dedup::forget_answer(context, &room.id, at, event)

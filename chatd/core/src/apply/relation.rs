@@ -5,7 +5,6 @@ use crate::id::{self, Position, RoomNumber};
 use crate::json;
 use crate::proto::log::Reason;
 use crate::proto::store;
-use crate::rows;
 use crate::table::{self, Table, key};
 use crate::visibility::UserVisibility;
 use serde_json::Value;
@@ -61,7 +60,7 @@ pub(super) fn is_visible(
     membership: &store::Membership,
     target: Position,
 ) -> ApplyResult<bool> {
-    if rows::room_of_event(&context.rows, target)? != Some(room.number) {
+    if context.room_of_event(target)? != Some(room.number) {
         return Ok(false);
     }
     let since = table::decode_position(Table::RoomMember, &membership.joined_since)?;

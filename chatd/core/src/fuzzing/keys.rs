@@ -47,6 +47,10 @@ impl KeyParts {
 fn check_numbers(a: &KeyParts, b: &KeyParts) {
     assert_eq!(Position::from_bytes(&a.at.to_bytes()), Some(a.at));
     assert_order(key::position_key(a.at), key::position_key(b.at), a.at.cmp(&b.at));
+    let entry = Position { ordinal: 0, ..a.at };
+    assert_eq!(key::parse_entry_key(&key::entry_key(a.at)), Some(entry));
+    let entries = [a.at, b.at].map(|at| Position { ordinal: 0, ..at });
+    assert_order(key::entry_key(a.at), key::entry_key(b.at), entries[0].cmp(&entries[1]));
     assert_order(key::room_key(a.room), key::room_key(b.room), a.room.cmp(&b.room));
     let left = key::room_position(a.room, a.at);
     let right = key::room_position(b.room, b.at);
@@ -74,6 +78,9 @@ fn check_texts(a: &KeyParts, b: &KeyParts) {
     distinct(key::device_key(&a.one, &a.two), key::device_key(&b.one, &b.two), names(a) == names(b));
     let dedup = |p: &KeyParts| key::dedup_key(&p.one, &p.two, &[&p.one], &p.two);
     distinct(dedup(a), dedup(b), names(a) == names(b));
+    let by_pod = |p: &KeyParts| key::pod_dedup_key(&p.one, &p.two, &[&p.one], &p.two, p.room.0);
+    distinct(by_pod(a), by_pod(b), names(a) == names(b) && a.room == b.room);
+    distinct(dedup(a), by_pod(b), false);
     let data = |p: &KeyParts| key::account_data(&p.one, p.room, &p.two);
     distinct(data(a), data(b), names(a) == names(b) && a.room == b.room);
     let membership = |p: &KeyParts| key::membership_key(&p.one, p.room);

@@ -1,5 +1,6 @@
 //! Values of the state's rows.
 
+use crate::entry_events::EventRuns;
 use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Table};
@@ -28,7 +29,8 @@ pub(super) fn fuzz_row(bytes: &[u8]) -> bool {
             let kind = rows::member_version_kind(&value);
             kind.is_ok_and(|kind| rows::member_version_value(kind) == value)
         }
-        Table::RoomByPosition | Table::EventRoom => rows::room_in(*table, &value).is_ok(),
+        Table::RoomByPosition => rows::room_in(*table, &value).is_ok(),
+        Table::EventRoom => EventRuns::decode(value).is_ok(),
         // The value is empty, or bytes that are returned unchanged.
         Table::StateChange | Table::PublicRoom | Table::Filter => true,
     }

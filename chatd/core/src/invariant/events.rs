@@ -3,6 +3,7 @@
 use super::{InvariantResult, InvariantViolation, all_rows, broken_invariant, ensure_holds};
 use crate::apply;
 use crate::auth::redaction;
+use crate::entry_events::EventRuns;
 use crate::id::{ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::store;
 use crate::rows;
@@ -40,7 +41,10 @@ pub fn timeline_and_index_agree(rows: &dyn TableRead) -> InvariantResult {
     let of_rooms: BTreeSet<_> = stored_events(rows)?.into_iter().map(|event| (event.at, event.room)).collect();
     let mut indexed = BTreeSet::new();
     for (key, value) in all_rows(rows, Table::EventRoom)? {
-        indexed.insert((rows::position_in(Table::EventRoom, &key)?, rows::room_in(Table::EventRoom, &value)?));
+        let entry = rows::entry_in(&key)?;
+        let runs = EventRuns::decode(value)?;
+        ensure_holds(!runs.is_empty(), NAME, || format!("the row of {entry:?} is empty"))?;
+        indexed.extend(runs.iter().map(|(ordinal, room)| (Position { ordinal, ..entry }, room)));
     }
     ensure_holds(of_rooms == indexed, NAME, || format!("{:?}", of_rooms.symmetric_difference(&indexed).next()))?;
     let cluster = rows::cluster_row(rows)?.unwrap_or_default();

@@ -6,6 +6,7 @@
 use super::rooms::{RoomMembership, room_membership};
 use super::state::key_after as after_key;
 use super::{PAGE_BYTES, QueryError, RoomEvent, StateView};
+use crate::entry_events::EventRuns;
 use crate::id::{Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::rows;
@@ -184,12 +185,15 @@ impl StateView<'_> {
         after: Position,
         at_most: usize,
     ) -> Result<Option<Vec<(Position, RoomNumber)>>, QueryError> {
-        let mut from = key::position_key(after);
-        // The smallest key after this position: all keys here have the same length.
-        from.push(0);
+        // The position may be in the middle of an entry.
+        let from = key::entry_key(after);
         let mut out = Vec::new();
         self.rows.scan(&ScanRange::starting_at(Table::EventRoom, &from), &mut |(key, value)| {
-            out.push((rows::position_in(Table::EventRoom, key)?, rows::room_in(Table::EventRoom, value)?));
+            let entry = rows::entry_in(key)?;
+            let runs = EventRuns::decode(value)?;
+            let events = runs.iter().map(|(ordinal, room)| (Position { ordinal, ..entry }, room));
+            let wanted = (at_most + 1).saturating_sub(out.len());
+            out.extend(events.filter(|(at, _)| *at > after).take(wanted));
             Ok(if out.len() > at_most { ScanControl::Stop } else { ScanControl::More })
         })?;
         Ok((out.len() <= at_most).then_some(out))

@@ -5,6 +5,7 @@
 //! The exceptions are state keys and event types, which clients choose freely: those are length-prefixed.
 
 use crate::id::{POSITION_LEN, Position, RoomNumber};
+use sha2::{Digest as _, Sha256};
 
 /// Appends a string after its length (two bytes), so that no encoded string is a prefix of another one.
 fn push_sized(out: &mut Vec<u8>, text: &str) {
@@ -60,7 +61,30 @@ pub fn room_key(room: RoomNumber) -> Vec<u8> {
     room.0.to_be_bytes().to_vec()
 }
 
-/// Returns the key of a row of `Table::RoomByPosition` or `EventRoom`.
+/// Returns the key of the row of `Table::EventRoom` that describes the entry with this position.
+#[must_use]
+pub fn entry_key(at: Position) -> Vec<u8> {
+    let mut out = at.to_bytes().to_vec();
+    out.truncate(ENTRY_LEN);
+    out
+}
+
+/// Parses a key made by [`entry_key`]: the position of the entry's first command. `None` if it is not such a key.
+#[must_use]
+pub fn parse_entry_key(key: &[u8]) -> Option<Position> {
+    let mut bytes = [0; POSITION_LEN];
+    let (entry, _) = bytes.split_at_mut_checked(ENTRY_LEN)?;
+    if key.len() != ENTRY_LEN {
+        return None;
+    }
+    entry.copy_from_slice(key);
+    Position::from_bytes(&bytes)
+}
+
+/// Length of the incarnation and the index, with which a position begins.
+const ENTRY_LEN: usize = 12;
+
+/// Returns the key of a row of `Table::RoomByPosition`.
 #[must_use]
 pub fn position_key(position: Position) -> Vec<u8> {
     position.to_bytes().to_vec()
@@ -152,22 +176,54 @@ pub fn relations_of_type(room: RoomNumber, target: Position, relation_type: &str
     out
 }
 
-/// Returns the key of a row of `Table::Dedup`. The parts of the scope are joined with slashes.
+/// Returns the key of a row of `Table::Dedup` for a transaction id that a client chose. The scope and the id are hashed:
+/// keys stay short, and a client that finds a collision only repeats an answer of its own.
 #[must_use]
 pub fn dedup_key(localpart: &str, device_id: &str, scope: &[&str], transaction_id: &str) -> Vec<u8> {
-    let scope_len: usize = scope.iter().map(|part| part.len() + 1).sum();
-    let mut out =
-        Vec::with_capacity(localpart.len() + 1 + device_id.len() + 1 + scope_len.max(1) + transaction_id.len());
-    zero_ended(&mut out, localpart);
-    zero_ended(&mut out, device_id);
-    for (place, part) in scope.iter().enumerate() {
-        if place > 0 {
-            out.push(b'/');
-        }
-        out.extend_from_slice(part.as_bytes());
+    let mut out = dedup_of(localpart, device_id);
+    out.push(CHOSEN_BY_CLIENT);
+    out.extend_from_slice(&transaction_hash(scope, transaction_id));
+    out
+}
+
+/// Returns the key of a row of `Table::Dedup` for a transaction id that a pod made at this time, in milliseconds since
+/// the Unix epoch. Such rows of a device are in the order of their times.
+#[must_use]
+pub fn pod_dedup_key(
+    localpart: &str,
+    device_id: &str,
+    scope: &[&str],
+    transaction_id: &str,
+    made_at_ms: u64,
+) -> Vec<u8> {
+    let mut out = pod_dedup_of(localpart, device_id);
+    out.extend_from_slice(&made_at_ms.to_be_bytes());
+    out.extend_from_slice(&transaction_hash(scope, transaction_id));
+    out
+}
+
+/// Returns the prefix of one device's rows in `Table::Dedup` whose transaction ids were made by pods.
+#[must_use]
+pub fn pod_dedup_of(localpart: &str, device_id: &str) -> Vec<u8> {
+    let mut out = dedup_of(localpart, device_id);
+    out.push(MADE_BY_POD);
+    out
+}
+
+const MADE_BY_POD: u8 = 0;
+const CHOSEN_BY_CLIENT: u8 = 1;
+
+/// Returns the first half of the SHA-256 of a scope and a transaction id, each part after its length.
+fn transaction_hash(scope: &[&str], transaction_id: &str) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in scope.iter().chain([&transaction_id]) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
     }
-    out.push(0);
-    out.extend_from_slice(transaction_id.as_bytes());
+    let mut out = [0; 16];
+    for (byte, hashed) in out.iter_mut().zip(hash.finalize()) {
+        *byte = hashed;
+    }
     out
 }
 
