@@ -4,6 +4,7 @@
 //! The APIs differ only in how they spell requests and refusals. Nothing here knows the wire's protobuf messages or
 //! Matrix JSON.
 
+mod account_data;
 mod accounts;
 pub mod decide;
 mod fair_queue;

@@ -17,7 +17,7 @@ mod sweep;
 pub mod sync;
 mod timeline;
 
-pub use accounts::{DeviceInfo, LiveSession, SessionState, UserAccount};
+pub use accounts::{DataVersion, DeviceInfo, LiveSession, SessionState, UserAccount};
 pub use event::RoomEvent;
 pub use feed::{FeedPage, FeedScope};
 pub use filter::{EventFilter, SyncFilter};

@@ -168,6 +168,7 @@ impl PackedScript {
                 content: content.into(),
                 max_entries: 8,
                 max_bytes: 4096,
+                replaces: None,
             }),
             ScriptAction::Purge { room, before_ms } => {
                 Kind::PurgeHistory(log::PurgeHistory { room_id: self.room_id(room), before_ms })

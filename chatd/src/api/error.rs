@@ -55,9 +55,10 @@ fn wire_code(code: RefusalCode) -> ErrorCode {
         RefusalCode::TooLarge => ErrorCode::TooLarge,
         RefusalCode::LimitExceeded => ErrorCode::LimitExceeded,
         RefusalCode::UserExists | RefusalCode::AliasExists => ErrorCode::AlreadyExists,
+        // To be tried again, like everything that is unavailable.
+        RefusalCode::Conflict | RefusalCode::Unavailable => ErrorCode::Unavailable,
         RefusalCode::BadCursor => ErrorCode::BadCursor,
         RefusalCode::HistoryRemoved => ErrorCode::HistoryRemoved,
-        RefusalCode::Unavailable => ErrorCode::Unavailable,
         RefusalCode::Overloaded => ErrorCode::Overloaded,
         RefusalCode::StorageFull => ErrorCode::StorageFull,
         RefusalCode::Internal => ErrorCode::Internal,
@@ -83,6 +84,7 @@ fn grpc_code(refusal: &RequestRefusal) -> Grpc {
         // Not UNAVAILABLE, upon which generic clients repeat the call: here they have to wait, or do less.
         RefusalCode::LimitExceeded | RefusalCode::Overloaded | RefusalCode::StorageFull => Grpc::ResourceExhausted,
         RefusalCode::UserExists | RefusalCode::AliasExists => Grpc::AlreadyExists,
+        RefusalCode::Conflict => Grpc::Aborted,
         RefusalCode::Unavailable => Grpc::Unavailable,
         RefusalCode::Internal => Grpc::Internal,
     }

@@ -16,6 +16,7 @@ pub(crate) mod fuzzing;
 mod gate;
 mod membership;
 mod profile;
+mod push_rules;
 mod room;
 mod session;
 mod shared_sync;
@@ -80,6 +81,7 @@ fn all_routes() -> endpoint::EndpointRoutes {
             state::state_routes,
             timeline::timeline_routes,
             sync::sync_routes,
+            push_rules::push_rule_routes,
         ])
         .fold(endpoint::EndpointRoutes::default(), |routes, add| add(routes))
 }

@@ -43,6 +43,8 @@ pub enum RefusalCode {
     UserExists,
     /// The alias is taken.
     AliasExists,
+    /// What the request was to replace has changed meanwhile: read it again.
+    Conflict,
     /// The cursor is not one of this cluster.
     BadCursor,
     /// The history after the cursor was removed from the room.
@@ -79,6 +81,7 @@ impl RefusalCode {
             Self::LimitExceeded => "limit_exceeded",
             Self::UserExists => "user_exists",
             Self::AliasExists => "alias_exists",
+            Self::Conflict => "conflict",
             Self::BadCursor => "bad_cursor",
             Self::HistoryRemoved => "history_removed",
             Self::Unavailable => "unavailable",
@@ -179,6 +182,7 @@ impl From<Rejected> for RequestRefusal {
             Reason::EventNotFound => RefusalCode::EventNotFound,
             Reason::UserExists => RefusalCode::UserExists,
             Reason::AliasExists => RefusalCode::AliasExists,
+            Reason::Conflict => RefusalCode::Conflict,
             Reason::WrongPassword => RefusalCode::WrongCredentials,
             Reason::Invalid => RefusalCode::Invalid,
             Reason::BadJson => RefusalCode::BadJson,

@@ -6,8 +6,8 @@ use crate::raft::propose::{OrderedProposer, ProposeError};
 use bytes::Bytes;
 use quorate_core::id::Position;
 use quorate_core::proto::log::{
-    self, Command, CreateRoom, Envelope, Outcome, PutAccountData, PutFilter, Redact, RoomRef, SendEvent, SetMembership,
-    SetProfile, command, outcome::Kind, room_ref::By, set_membership::Change,
+    self, Command, CreateRoom, Envelope, Outcome, PutFilter, Redact, RoomRef, SendEvent, SetMembership, SetProfile,
+    command, outcome::Kind, room_ref::By, set_membership::Change,
 };
 
 /// A room that was created.
@@ -186,25 +186,6 @@ impl ChatService {
             Some(Kind::FilterPut(put)) => Ok(put.filter_id),
             other => Err(unexpected_outcome(other.as_ref())),
         }
-    }
-
-    /// Stores account data; an empty `room_id` means global account data.
-    pub async fn put_account_data(
-        &self,
-        s: &CallerSession,
-        room_id: &str,
-        event_type: &str,
-        content: Bytes,
-    ) -> Result<(), RequestRefusal> {
-        let quotas = self.quotas();
-        let data = PutAccountData {
-            room_id: room_id.into(),
-            r#type: event_type.into(),
-            content,
-            max_entries: quotas.account_data_entries,
-            max_bytes: u64::from(quotas.account_data_mebibytes) << 20,
-        };
-        expect_done(self.propose(decide::put_account_data(s, data)?).await?)
     }
 
     /// Returns a handle for the messages of one stream, which are applied in the order in which they are given; at most

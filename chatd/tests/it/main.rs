@@ -18,6 +18,7 @@ mod listeners;
 mod logins;
 mod logs;
 mod metrics;
+mod push_rules;
 mod sessions;
 mod start;
 mod status;

@@ -22,6 +22,7 @@ pub(super) fn apply_put_account_data(
     }
     append::check_object(&command.content)?;
     let room = if command.room_id.is_empty() { RoomNumber(0) } else { room_of(context, command)? };
+    check_replaced(context, room, command)?;
     enforce_limits(context, room, command)?;
     let row = store::AccountData { content: command.content.clone(), position: table::position_field(context.first) };
     context.rows.put(
@@ -31,6 +32,17 @@ pub(super) fn apply_put_account_data(
     );
     context.touched.user(context.user);
     Ok(CommandAnswer::done())
+}
+
+/// Refuses content that was made from another version than the present one, whose changes it would undo.
+fn check_replaced(context: &ApplyContext<'_>, room: RoomNumber, command: &log::PutAccountData) -> ApplyResult<()> {
+    let Some(replaces) = &command.replaces else { return Ok(()) };
+    let key = key::account_data(context.user, room, &command.r#type);
+    let present = table::fetch_row::<store::AccountData>(&context.rows, Table::AccountData, &key)?;
+    if present.map(|row| row.position).unwrap_or_default() == *replaces {
+        return Ok(());
+    }
+    refuse(Reason::Conflict, "this account data was changed by another request at the same time: try again")
 }
 
 /// Returns the room that the data is about. With a limit, only users with a membership may keep data about a room,
@@ -144,6 +156,7 @@ mod tests {
             content: content.to_owned().into(),
             max_entries: limits.0,
             max_bytes: limits.1,
+            replaces: None,
         };
         world.by(user, Kind::PutAccountData(put))
     }
@@ -153,6 +166,34 @@ mod tests {
         let account = rows::account_row(&world.rows, "alice").unwrap().unwrap();
         assert!(account.account_data_counted);
         (account.account_data_entries, account.account_data_bytes)
+    }
+
+    #[test]
+    fn content_made_from_another_version_is_refused_and_changes_nothing() {
+        let mut world = world(&["alice"]);
+        let version = |world: &World| {
+            let found = world.view().account_data_version("alice", "a").unwrap();
+            found.map(|(content, version)| (content, version.0)).unwrap_or_default()
+        };
+        let replacing = |world: &mut World, content: &'static str, replaces: bytes::Bytes| {
+            let content = bytes::Bytes::from_static(content.as_bytes());
+            let put =
+                log::PutAccountData { r#type: "a".into(), content, replaces: Some(replaces), ..Default::default() };
+            world.by("alice", Kind::PutAccountData(put))
+        };
+        let (_, nothing) = version(&world);
+        let first = replacing(&mut world, r#"{"n":1}"#, nothing.clone());
+        world.accepted(first);
+        let (content, one) = version(&world);
+        for stale in [nothing, bytes::Bytes::from_static(b"x")] {
+            let envelope = replacing(&mut world, r#"{"n":2}"#, stale);
+            assert_eq!(world.rejected(envelope), Reason::Conflict);
+            assert_eq!(version(&world), (content.clone(), one.clone()));
+        }
+        let second = replacing(&mut world, r#"{"n":2}"#, one.clone());
+        world.accepted(second);
+        let late = replacing(&mut world, r#"{"n":3}"#, one);
+        assert_eq!(world.rejected(late), Reason::Conflict);
     }
 
     #[test]

@@ -69,6 +69,10 @@ pub struct DeviceInfo {
     pub expires_ms: u64,
 }
 
+/// Version of a piece of account data, as `PutAccountData.replaces` names it; the default stands for no data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DataVersion(pub Bytes);
+
 impl StateView<'_> {
     /// Returns the state at `clock_ms` of the session that a token's SHA-256 stands for. A write at that time would be
     /// judged by the same state.
@@ -169,8 +173,30 @@ impl StateView<'_> {
         room: Option<RoomNumber>,
         event_type: &str,
     ) -> Result<Option<Bytes>, QueryError> {
-        let key = key::account_data(localpart, room.unwrap_or(RoomNumber(0)), event_type);
-        let row = table::fetch_row::<store::AccountData>(self.rows, Table::AccountData, &key)?;
+        let row = self.account_data_row(localpart, room, event_type)?;
         Ok(row.map(|row| row.content))
+    }
+
+    /// Returns the JSON of one piece of global account data, and the version that a command may replace.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be read.
+    pub fn account_data_version(
+        &self,
+        localpart: &str,
+        event_type: &str,
+    ) -> Result<Option<(Bytes, DataVersion)>, QueryError> {
+        let row = self.account_data_row(localpart, None, event_type)?;
+        Ok(row.map(|row| (row.content, DataVersion(row.position))))
+    }
+
+    fn account_data_row(
+        &self,
+        localpart: &str,
+        room: Option<RoomNumber>,
+        event_type: &str,
+    ) -> Result<Option<store::AccountData>, QueryError> {
+        let key = key::account_data(localpart, room.unwrap_or(RoomNumber(0)), event_type);
+        Ok(table::fetch_row(self.rows, Table::AccountData, &key)?)
     }
 }

@@ -3,6 +3,7 @@
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
+use super::push_rules::{PUSH_RULES, default_content};
 use crate::service::{CallerSession, LoggedIn, NewLogin, ReadConsistency};
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -165,7 +166,12 @@ async fn get_global(
     request: get_global_account_data::v3::Request,
 ) -> Result<get_global_account_data::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
-    let content = account_data(&context, &session, None, request.event_type.to_string()).await?;
+    let event_type = request.event_type.to_string();
+    let content = match account_data(&context, &session, None, &event_type).await? {
+        None if event_type == PUSH_RULES => default_content(&session)?,
+        content => content.ok_or_else(|| no_account_data(&event_type))?,
+    };
+    let content = stored_json(&content)?;
     Ok(get_global_account_data::v3::Response::new(Raw::from_json(content)))
 }
 
@@ -176,7 +182,9 @@ async fn get_in_room(
 ) -> Result<get_room_account_data::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
     let room = Some(request.room_id.to_string());
-    let content = account_data(&context, &session, room, request.event_type.to_string()).await?;
+    let event_type = request.event_type.to_string();
+    let content = account_data(&context, &session, room, &event_type).await?;
+    let content = stored_json(&content.ok_or_else(|| no_account_data(&event_type))?)?;
     Ok(get_room_account_data::v3::Response::new(Raw::from_json(content)))
 }
 
@@ -184,11 +192,11 @@ async fn account_data(
     context: &MatrixContext,
     session: &CallerSession,
     room: Option<String>,
-    event_type: String,
-) -> Result<Box<RawValue>, MatrixError> {
+    event_type: &str,
+) -> Result<Option<Bytes>, MatrixError> {
     let localpart = session.localpart.clone();
-    let wanted = event_type.clone();
-    let content = context
+    let wanted = event_type.to_owned();
+    context
         .read(move |view| {
             let room = match room.map(|room| view.resolve_room(&room)).transpose() {
                 // As in a room that exists: no account data of one's own.
@@ -197,9 +205,14 @@ async fn account_data(
             };
             view.account_data(&localpart, room, &wanted)
         })
-        .await?;
-    let content =
-        content.ok_or_else(|| MatrixError::not_found(format!("No account data of type {event_type} was set.")))?;
-    serde_json::from_slice(&content)
+        .await
+}
+
+fn no_account_data(event_type: &str) -> MatrixError {
+    MatrixError::not_found(format!("No account data of type {event_type} was set."))
+}
+
+fn stored_json(content: &Bytes) -> Result<Box<RawValue>, MatrixError> {
+    serde_json::from_slice(content)
         .map_err(|error| MatrixError::bad_json(format!("The stored account data cannot be read: {error}.")))
 }

@@ -1,15 +1,12 @@
-//! Endpoints that describe the server: versions, capabilities, push rules (the spec's defaults; they cannot be changed
-//! yet).
+//! Endpoints that describe the server: versions, capabilities.
 
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use crate::service::CallerSession;
+use ruma::RoomVersionId;
 use ruma::api::client::discovery::get_capabilities::v3 as capabilities;
 use ruma::api::client::discovery::get_supported_versions as versions;
-use ruma::api::client::push::get_pushrules_all::v3 as push_rules;
-use ruma::push::Ruleset;
-use ruma::{RoomVersionId, UserId};
 use std::collections::BTreeMap;
 
 /// Versions of the specification whose endpoints are served, as far as they are served at all.
@@ -22,7 +19,6 @@ pub(super) fn discovery_routes(routes: EndpointRoutes) -> EndpointRoutes {
             Ok(versions::Response::new(VERSIONS.map(String::from).to_vec()))
         })
         .with_session("capabilities", get_capabilities)
-        .with_session("pushrules", get_push_rules)
 }
 
 async fn get_capabilities(
@@ -38,14 +34,4 @@ async fn get_capabilities(
     // Honest about what has no endpoint yet: clients hide the button.
     all.change_password = capabilities::ChangePasswordCapability::new(false);
     Ok(capabilities::Response::new(all))
-}
-
-async fn get_push_rules(
-    _context: MatrixContext,
-    session: CallerSession,
-    _request: push_rules::Request,
-) -> Result<push_rules::Response, MatrixError> {
-    let user = <&UserId>::try_from(session.user_id.as_str())
-        .map_err(|error| MatrixError::invalid_param(format!("The user id of the session is not valid: {error}.")))?;
-    Ok(push_rules::Response::new(Ruleset::server_default(user)))
 }

@@ -126,6 +126,7 @@ fn status_and_errcode(code: RefusalCode) -> (StatusCode, &'static str) {
         // 400 for both in the specification (`/register`, `/createRoom`), where HTTP would suggest 409.
         RefusalCode::UserExists => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),
         RefusalCode::AliasExists => (StatusCode::BAD_REQUEST, "M_ROOM_IN_USE"),
+        RefusalCode::Conflict => (StatusCode::CONFLICT, "M_UNKNOWN"),
         // Never 500 for what may succeed on a later try: clients give up on that.
         RefusalCode::Unavailable | RefusalCode::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN"),
         // The specification's code for a server that is out of disk space; 507 because clients take a 4xx as final.

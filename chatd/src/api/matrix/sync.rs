@@ -10,6 +10,7 @@ use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;
+use super::push_rules::{self, PUSH_RULES};
 use super::room::room_id;
 use crate::metrics;
 use crate::metrics::delivery::SyncAnswer;
@@ -84,6 +85,8 @@ async fn answer_sync(
             let oldest = since.and_then(|since| oldest_after(&response, since));
             delivery.handed(oldest.and_then(|position| context.service.feed().applied_at(position)));
             context.metrics.synced(why);
+            let first = token.is_none();
+            let response = if first { with_push_rules(response, &session)? } else { response };
             return render_sync(response, &session);
         }
         let _parked = context.metrics.parked();
@@ -143,6 +146,15 @@ fn oldest_after(found: &SyncResponse, since: Position) -> Option<Position> {
     let rooms = found.join.iter().map(|room| &room.timeline).chain(found.leave.iter().map(|room| &room.timeline));
     // A room that was just joined brings some of its history along.
     rooms.filter_map(|timeline| timeline.events.iter().map(|event| event.position).find(|at| *at > since)).min()
+}
+
+/// Adds the default push rules to the first sync of a user who never changed one: clients ask for them nowhere else.
+fn with_push_rules(mut found: SyncResponse, session: &CallerSession) -> Result<SyncResponse, MatrixError> {
+    if !found.account_data.iter().any(|datum| datum.event_type == PUSH_RULES) {
+        let content = push_rules::default_content(session)?;
+        found.account_data.push(AccountDatum { event_type: PUSH_RULES.into(), content });
+    }
+    Ok(found)
 }
 
 fn render_sync(found: SyncResponse, session: &CallerSession) -> Result<api::Response, MatrixError> {

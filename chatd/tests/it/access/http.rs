@@ -84,6 +84,10 @@ fn argument(part: &str, endpoint: &MatrixEndpoint, places: &Places, room: &Room,
         "{filter_id}" => places.filter_id.clone(),
         "{room_alias}" => format!("#shared:{SERVER_NAME}"),
         "{field}" => "displayname".into(),
+        "{kind}" => "override".into(),
+        // A rule that exists, and one that can be added and removed.
+        "{rule_id}" if endpoint.name == "pushrule_set" => "x.rule".into(),
+        "{rule_id}" => ".m.rule.master".into(),
         part => {
             assert!(!part.contains('{'), "say what stands for {part} of {endpoint:?}");
             part.to_owned()
@@ -112,6 +116,9 @@ fn body(name: &str, places: &Places) -> String {
         "unban" => about("banned"),
         "state_set" => r#"{"name":"x"}"#.into(),
         "send" => r#"{"body":"x","msgtype":"m.text"}"#.into(),
+        "pushrule_set" => r#"{"conditions":[],"actions":[]}"#.into(),
+        "pushrule_enabled_set" => r#"{"enabled":false}"#.into(),
+        "pushrule_actions_set" => r#"{"actions":[]}"#.into(),
         "profile_field_set" => r#"{"displayname":"x"}"#.into(),
         _ => "{}".into(),
     }
