@@ -5,6 +5,7 @@
 //! defaults and `docs/configuration.md` ([`mod@reference`]) all come from it.
 
 mod keys;
+mod parsers;
 mod ratio;
 pub mod reference;
 mod resolve;
@@ -47,10 +48,14 @@ pub struct Config {
     pub session_lifetime: Duration,
     /// Policy for the registration of new accounts.
     pub registration: RegistrationMode,
+    /// Further rules for accounts.
+    pub accounts: AccountRules,
     /// Localparts of the users who may read the status of the cluster.
     pub administrators: Vec<String>,
     /// Limit on how many messages each user may send.
     pub rate_limit: RateLimit,
+    /// Presence of users, and how long pods wait for each other's.
+    pub presence: PresenceConfig,
     /// Upper bounds on the data of one account.
     pub quotas: AccountQuotas,
     /// Upper bounds on the resources that callers may occupy.
@@ -119,8 +124,70 @@ pub enum RegistrationMode {
     /// Anyone who reaches a client listener may register.
     #[default]
     Open,
+    /// Whoever knows the registration token may register.
+    Token,
     /// Nobody may register an account.
     Closed,
+}
+
+/// Rules for accounts, and what clients are told before they log in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountRules {
+    /// File with the token for [`RegistrationMode::Token`].
+    pub registration_token_file: Option<PathBuf>,
+    /// File with the secret with which administrators register accounts.
+    pub shared_secret_file: Option<PathBuf>,
+    /// Address of the terms of service.
+    pub terms_url: Option<String>,
+    /// Version of the terms of service.
+    pub terms_version: String,
+    /// Address under which clients reach this server.
+    pub base_url: Option<String>,
+    /// Lifetime of access tokens that are refreshed.
+    pub access_token_lifetime: Duration,
+    /// Logins with tokens of an identity provider.
+    pub jwt: JwtRules,
+}
+
+/// Algorithm with which tokens are signed (RFC 7518 and RFC 8037).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JwtAlgorithm {
+    /// HMAC with SHA-256 and a shared secret.
+    Hs256,
+    /// RSA (PKCS #1 v1.5) with SHA-256.
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl JwtAlgorithm {
+    /// Returns the name of the algorithm in tokens.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}
+
+/// Rules for JSON Web Tokens with which people log in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JwtRules {
+    /// Algorithm of the tokens; `None` if none are accepted.
+    pub algorithm: Option<JwtAlgorithm>,
+    /// File with the provider's public key, or with the shared secret.
+    pub key_file: Option<PathBuf>,
+    /// Issuer that tokens must name.
+    pub issuer: Option<String>,
+    /// Audiences of which tokens must name one; empty if they do not matter.
+    pub audiences: Vec<String>,
+    /// Difference between the clocks of the provider and of this server that is tolerated.
+    pub leeway: Duration,
 }
 
 /// Limit on the messages of each user, enforced by the leader.
@@ -132,6 +199,15 @@ pub struct RateLimit {
     pub messages: u32,
     /// Length of a period.
     pub per: Duration,
+}
+
+/// Settings of presence and typing, which pods tell each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PresenceConfig {
+    /// `true` if presence is kept and shown.
+    pub enabled: bool,
+    /// Time after which the presence and typing of a pod's users is dropped if nothing is heard from the pod.
+    pub pod_timeout: Duration,
 }
 
 /// Upper bounds on the data of one account. The pod that takes a request writes them into its commands.
@@ -212,8 +288,10 @@ impl Config {
             storage_reserve_mebibytes: None,
             session_lifetime: Duration::ZERO,
             registration: RegistrationMode::default(),
+            accounts: AccountRules::default(),
             administrators: Vec::new(),
             rate_limit: RateLimit::default(),
+            presence: PresenceConfig::default(),
             quotas: AccountQuotas::default(),
             limits: CallerLimits::default(),
             log: LogConfig::default(),

@@ -11,6 +11,7 @@ mod fan_out;
 mod hint;
 pub mod sessions;
 pub mod tail;
+mod touched;
 
 use crate::trace::delivery::DeliveryTraces;
 use fan_out::FanOut;
@@ -23,6 +24,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 use tail::{EventTail, TailAddition};
 use tokio::sync::watch;
+use touched::TouchedRecord;
+
+pub use touched::TouchedUsers;
 
 /// Hub that wakes readers after each commit; see the [module](self). Clones are handles to the same feed.
 #[derive(Clone)]
@@ -37,6 +41,7 @@ pub struct ChangeFeed {
     accounts: Arc<SubscriberIndex>,
     tail: Arc<EventTail>,
     deliveries: Arc<DeliveryTraces>,
+    touched: Arc<TouchedRecord>,
 }
 
 /// Time of the newest entry that is applied on this pod, in milliseconds since the Unix epoch; 0 before the first
@@ -104,6 +109,7 @@ impl ChangeFeed {
             accounts: Arc::default(),
             tail: Arc::default(),
             deliveries: Arc::default(),
+            touched: Arc::default(),
         }
     }
 
@@ -155,6 +161,7 @@ impl ChangeFeed {
         // First: a reader that finds events in the tail also finds the mark of a logout that came before them.
         if !topics.users.is_empty() {
             self.accounts.touch_users(topics);
+            self.touched.note(&topics.users);
         }
         self.tail.push(rows, addition);
         // Whoever subscribes later reads later, and finds the rows.
@@ -171,10 +178,32 @@ impl ChangeFeed {
         // Before anybody is woken: a session of the state before must let nobody in.
         self.sessions.forget_all();
         self.accounts.touch_all();
+        self.touched.note_all();
         self.tail.restart(applied);
         self.fan_out.note_everybody();
         self.advance(applied);
         self.fan_out.wake_without_task(&self.hints);
+    }
+
+    /// Wakes the readers that the topics concern, because of something that is not in the rows.
+    pub fn wake(&self, topics: &FeedTopics) {
+        if self.subscribers() > 0 {
+            self.fan_out.note(topics);
+            // The position stays: the task that wakes readers waits for it to be sent.
+            self.applied.send_modify(|_| ());
+            self.fan_out.wake_without_task(&self.hints);
+        }
+    }
+
+    /// Begins to record the users whose memberships may have changed, for [`ChangeFeed::take_touched`].
+    pub fn watch_touched(&self) {
+        self.touched.begin();
+    }
+
+    /// Returns the users whose memberships may have changed since the last call.
+    #[must_use]
+    pub fn take_touched(&self) -> TouchedUsers {
+        self.touched.take()
     }
 
     /// Returns the newest events, which are kept in memory.

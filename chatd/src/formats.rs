@@ -15,7 +15,10 @@ use std::fmt::Write as _;
 /// Returns descriptions of the key and the value of a table's rows.
 fn describe_rows(table: Table) -> (&'static str, &'static str) {
     match table {
-        Table::Meta => ("`cluster`; `renew/`, localpart", "`Cluster`; `Renewal`"),
+        Table::Meta => (
+            "`cluster`; `renew/`, `depart/` or `profile/`, then localpart; `signing-key`",
+            "`Cluster`; `Renewal`, `Departure` or `ProfileFields`; `SigningKey`",
+        ),
         Table::Account => ("localpart", "`Account`"),
         Table::Device => ("localpart, 0, device id", "`Device`"),
         Table::Token => ("SHA-256 of the token", "`Token`"),
@@ -29,15 +32,38 @@ fn describe_rows(table: Table) -> (&'static str, &'static str) {
         Table::Relation => ("room, target, relation type, position", "`Relation`"),
         Table::Dedup => (
             "localpart, 0, device id, 0, then 1 and a hash (16) of scope and transaction id, or, for ids that pods \
-             make, 0, time (8) and such a hash",
+             make, 0, time (8) and such a hash; for messages to devices also 2, time (8) and the hash",
             "`Dedup`",
         ),
         Table::Alias => ("localpart of the alias", "`Alias`"),
         Table::Filter => ("localpart, 0, number", "JSON as received, bare"),
         Table::AccountData => ("localpart, 0, room or 0, type", "`AccountData`"),
         Table::EventRoom => ("entry: incarnation, index", "`EntryEvents`"),
-        Table::PublicRoom => ("room", "empty"),
+        Table::PublicRoom => ("room", "number of joined members (8), bare"),
         Table::Sequence => ("localpart, 0, device id, 0, id (8)", "`Sequence`"),
+        Table::Aggregate => (
+            "room, then 1, newest event of a thread; 2, root of a thread, localpart; 3, target, type, localpart, 0, key",
+            "`Aggregate`",
+        ),
+        Table::ToDevice => ("localpart, 0, device id, 0, position", "`ToDevice`"),
+        Table::ToDeviceQueue => ("localpart, 0, device id", "`ToDeviceQueue`"),
+        Table::KeyBackup => ("localpart, 0, version (8)", "`KeyBackup`"),
+        Table::BackupKey => ("localpart, 0, version (8), room id, session id", "`BackupKey`"),
+        Table::Receipt => ("room, localpart, 0, 1 if public or 2 if private, thread", "`Receipt`"),
+        Table::ReceiptChange => ("room, position", "`ReceiptChange`"),
+        Table::ReceiptPlace => ("position, 1 if public or 2 if private", "`ReceiptPlace`"),
+        Table::DeviceKeys => ("localpart, 0, device id", "`DeviceKeys`"),
+        Table::KeyStock => ("localpart, 0, device id", "`KeyStock`"),
+        Table::OneTimeKey => {
+            ("localpart, 0, device id, 0, algorithm, 0, position of the upload, place in it (4)", "`OneTimeKey`")
+        }
+        Table::CrossSigningKey => ("localpart, 0, usage", "`CrossSigningKey`"),
+        Table::UserSignature => ("localpart of the signer, 0, localpart of the signed", "`UserSignature`"),
+        Table::KeyChange => ("position, localpart", "`KeyChange`"),
+        Table::LastKeyChange => ("localpart", "`LastKeyChange`"),
+        Table::RoomAlias => ("room, localpart of the alias", "empty"),
+        Table::PublicRoomBySize => ("2^64 - 1 less the number of joined members (8), room", "empty"),
+        Table::Report => ("localpart, 0, position", "`Report`"),
     }
 }
 
@@ -71,11 +97,38 @@ fn number_and_name(kind: &Command) -> (u32, &'static str) {
         Command::RenewMembers(_) => (30, "RenewMembers"),
         Command::RepairTime(_) => (40, "RepairTime"),
         Command::RaiseLevel(_) => (41, "RaiseLevel"),
+        Command::ChangePassword(_) => (50, "ChangePassword"),
+        Command::RemoveDevices(_) => (51, "RemoveDevices"),
+        Command::NameDevice(_) => (52, "NameDevice"),
+        Command::Deactivate(_) => (53, "Deactivate"),
+        Command::ContinueDeactivation(_) => (54, "ContinueDeactivation"),
+        Command::KeepSigningKey(_) => (55, "KeepSigningKey"),
+        Command::RefreshSession(_) => (56, "RefreshSession"),
+        Command::ConfirmRefresh(_) => (57, "ConfirmRefresh"),
+        Command::IssueLoginToken(_) => (58, "IssueLoginToken"),
+        Command::SendToDevice(_) => (75, "SendToDevice"),
+        Command::DeleteToDevice(_) => (76, "DeleteToDevice"),
+        Command::CreateBackup(_) => (77, "CreateBackup"),
+        Command::UpdateBackup(_) => (78, "UpdateBackup"),
+        Command::DeleteBackup(_) => (79, "DeleteBackup"),
+        Command::PutBackupKeys(_) => (80, "PutBackupKeys"),
+        Command::DeleteBackupKeys(_) => (81, "DeleteBackupKeys"),
+        Command::SetReceipts(_) => (60, "SetReceipts"),
+        Command::ChangeTag(_) => (61, "ChangeTag"),
+        Command::SetProfileField(_) => (62, "SetProfileField"),
+        Command::PutDeviceKeys(_) => (65, "PutDeviceKeys"),
+        Command::ClaimKeys(_) => (66, "ClaimKeys"),
+        Command::PutSigningKeys(_) => (67, "PutSigningKeys"),
+        Command::PutSignatures(_) => (68, "PutSignatures"),
+        Command::SetAlias(_) => (90, "SetAlias"),
+        Command::SetListed(_) => (91, "SetListed"),
+        Command::UpgradeRoom(_) => (92, "UpgradeRoom"),
+        Command::FileReport(_) => (93, "FileReport"),
     }
 }
 
 /// Returns one command of each kind.
-fn all_commands() -> [Command; 17] {
+fn all_commands() -> [Command; 44] {
     [
         Command::Bootstrap(Default::default()),
         Command::Register(Default::default()),
@@ -94,6 +147,33 @@ fn all_commands() -> [Command; 17] {
         Command::RenewMembers(Default::default()),
         Command::RepairTime(Default::default()),
         Command::RaiseLevel(Default::default()),
+        Command::ChangePassword(Default::default()),
+        Command::RemoveDevices(Default::default()),
+        Command::NameDevice(Default::default()),
+        Command::Deactivate(Default::default()),
+        Command::ContinueDeactivation(Default::default()),
+        Command::KeepSigningKey(Default::default()),
+        Command::RefreshSession(Default::default()),
+        Command::ConfirmRefresh(Default::default()),
+        Command::IssueLoginToken(Default::default()),
+        Command::SendToDevice(Default::default()),
+        Command::DeleteToDevice(Default::default()),
+        Command::CreateBackup(Default::default()),
+        Command::UpdateBackup(Default::default()),
+        Command::DeleteBackup(Default::default()),
+        Command::PutBackupKeys(Default::default()),
+        Command::DeleteBackupKeys(Default::default()),
+        Command::SetReceipts(Default::default()),
+        Command::ChangeTag(Default::default()),
+        Command::SetProfileField(Default::default()),
+        Command::PutDeviceKeys(Default::default()),
+        Command::ClaimKeys(Default::default()),
+        Command::PutSigningKeys(Default::default()),
+        Command::PutSignatures(Default::default()),
+        Command::SetAlias(Default::default()),
+        Command::SetListed(Default::default()),
+        Command::UpgradeRoom(Default::default()),
+        Command::FileReport(Default::default()),
     ]
 }
 
@@ -156,7 +236,7 @@ pub(crate) fn formats_page() -> Result<String, std::fmt::Error> {
     )?;
     writeln!(
         out,
-        "16 (incarnation 4, index 8, ordinal 4). Types and state keys are prefixed with their length (two bytes). A value begins with its"
+        "16 (incarnation 4, index 8, ordinal 4). Types, state keys and the room ids of backups are prefixed with their length (two bytes). A value begins with its"
     )?;
     writeln!(
         out,
@@ -184,7 +264,7 @@ pub(crate) fn formats_page() -> Result<String, std::fmt::Error> {
     )?;
     writeln!(
         out,
-        "| first byte | name |\n|---|---|\n| 0x11 | event id, after `$` |\n| 0x21 | room id, between `!` and `:` |\n| 0x31 | cursor, after `q` |"
+        "| first byte | name |\n|---|---|\n| 0x11 | event id, after `$`; room id of version 12, after `!` |\n| 0x21 | room id, between `!` and `:` |\n| 0x31 | cursor, after `q` |"
     )?;
     Ok(out)
 }

@@ -20,6 +20,7 @@ pub mod api {
 pub(crate) mod caller;
 pub mod cli;
 pub mod config;
+pub mod ephemeral;
 pub mod exit;
 mod failpoint;
 pub mod feed;

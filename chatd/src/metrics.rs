@@ -4,6 +4,7 @@
 mod api;
 mod catalogue;
 pub mod delivery;
+mod ephemeral;
 mod login;
 pub mod observe;
 mod process;

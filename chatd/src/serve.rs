@@ -4,10 +4,12 @@ mod chronicle;
 mod listeners;
 mod load;
 mod refusals;
+mod secrets;
 mod storage;
 
 use crate::api::health::PodHealth;
-use crate::config::{Config, ListenAddresses, RegistrationMode};
+use crate::config::{Config, ListenAddresses, PresenceConfig, RegistrationMode};
+use crate::ephemeral::{EphemeralHub, EphemeralSettings, GossipServer, keep_listening, publish_changes};
 use crate::exit::{ExitReason, ProcessFailure};
 use crate::feed::ChangeFeed;
 use crate::metrics::ChatMetrics;
@@ -20,7 +22,7 @@ use crate::raft::node::{NodeError, NodeHandle, NodeOptions, NodeParts, RaftTimin
 use crate::raft::propose::RateLimit;
 use crate::raft::volume::{VolumeGauge, VolumeSizes};
 use crate::raft::{log::LogStore, types};
-use crate::service::{ChatService, ServiceParts, ServiceSettings};
+use crate::service::{AccountPolicy, ChatService, ServiceParts, ServiceSettings};
 use crate::shutdown::{self, LINGER};
 use crate::store::{FatalSignal, RocksStore, StateStore as _};
 use crate::tls::{PeerTls, RELOAD_EVERY, TlsFiles};
@@ -97,6 +99,8 @@ impl RunningPod {
         fatal: &FatalSignal,
     ) -> Result<Self, ProcessFailure> {
         let tls = load_peer_tls(config)?;
+        // Before the volume is opened: it takes a moment, and a missing secret is found at once.
+        let policy = secrets::account_policy(config)?;
         let feed = ChangeFeed::new();
         tokio::spawn(feed.fan_out());
         let OpenedVolume { log, store, shelf, machine } = open_off_runtime(config, &feed, fatal, metrics).await?;
@@ -109,7 +113,9 @@ impl RunningPod {
         let closing = CancellationToken::new();
         watch_raft(&node, log, fatal.clone(), closing.clone());
         let hint = CancellationToken::new();
-        let service = build_service(config, &node, &store, &feed, metrics, hint.clone());
+        let ephemeral = start_ephemeral(config, &node, &store, &feed, metrics);
+        let settings = service_settings(config, policy);
+        let service = build_service(settings, &node, &store, &feed, ephemeral, metrics, hint.clone());
         let probe = Arc::new(FsProbe::new(config.data_dir.clone()));
         tokio::spawn(keep_measuring(probe, node.peer_listener.volume.clone()));
         let storage = StorageWatch::start(config.data_dir.clone(), metrics.clone());
@@ -260,28 +266,53 @@ fn node_failure(error: &NodeError) -> ProcessFailure {
     ProcessFailure::caused(exit, error)
 }
 
-fn build_service(
+/// Starts what carries typing and presence. Its tasks end with the process: nothing of it is kept.
+fn start_ephemeral(
     config: &Config,
     node: &NodeHandle,
     store: &RocksStore,
     feed: &ChangeFeed,
     metrics: &ChatMetrics,
+) -> EphemeralHub {
+    let PresenceConfig { enabled, pod_timeout } = config.presence;
+    let settings = EphemeralSettings { presence: enabled, silence: pod_timeout };
+    let hub = EphemeralHub::new(settings, rand::random(), metrics.clone());
+    let peers = node.peer_listener.peers.clone();
+    node.peer_listener.gossip.set(GossipServer(hub.clone()));
+    tokio::spawn(keep_listening(hub.clone(), peers, node.leadership()));
+    tokio::spawn(publish_changes(hub.clone(), store.clone(), feed.clone()));
+    hub
+}
+
+fn service_settings(config: &Config, accounts: AccountPolicy) -> ServiceSettings {
+    ServiceSettings {
+        server_name: config.server_name.clone(),
+        session_lifetime: config.session_lifetime,
+        registration_open: config.registration != RegistrationMode::Closed,
+        accounts,
+        administrators: config.administrators.clone(),
+        rate_limited: config.rate_limit.enabled,
+        quotas: config.quotas,
+    }
+}
+
+fn build_service(
+    settings: ServiceSettings,
+    node: &NodeHandle,
+    store: &RocksStore,
+    feed: &ChangeFeed,
+    ephemeral: EphemeralHub,
+    metrics: &ChatMetrics,
     stopping: CancellationToken,
 ) -> ChatService {
     ChatService::new(ServiceParts {
-        settings: ServiceSettings {
-            server_name: config.server_name.clone(),
-            session_lifetime: config.session_lifetime,
-            registration_open: config.registration == RegistrationMode::Open,
-            administrators: config.administrators.clone(),
-            rate_limited: config.rate_limit.enabled,
-            quotas: config.quotas,
-        },
+        settings,
         rows: Arc::new(store.clone()),
         proposer: node.proposer.clone(),
         reads: node.reads.clone(),
         cluster: node.cluster.clone(),
         feed: feed.clone(),
+        ephemeral,
         metrics: metrics.clone(),
         stopping,
     })

@@ -7,37 +7,66 @@
 mod account_data;
 mod accounts;
 pub mod decide;
+mod ephemeral;
 mod fair_queue;
+mod interactive;
+mod jwt;
+mod key_backup;
+mod keys;
 mod known_places;
 pub mod limits;
 mod login_limit;
+mod other_logins;
+mod own_account;
 mod password;
+mod policy;
 mod rate_sketch;
 mod read;
+mod receipts;
+mod refresh;
 mod refusal;
+mod registration;
+mod rooms;
 mod session;
+mod session_tasks;
+mod signatures;
+mod signing;
 mod standing;
 mod strangers;
 pub mod subscription;
+mod to_device;
 mod token;
 mod turns;
 mod write;
 
 pub use accounts::{LoggedIn, NewLogin};
+pub use interactive::{AuthStage, CompletedStages, InteractiveSession};
+pub use jwt::{JwtKey, JwtPolicy};
+pub use key_backup::BackupScope;
+pub(crate) use keys::MAX_CLAIMED;
+pub use other_logins::LOGIN_TOKEN_LIFETIME;
+pub use own_account::VerifiedPassword;
+pub use policy::{AccountPolicy, SecretText, TermsOfService};
 pub use read::{ReadConsistency, RowSource, ServedFreshness};
+pub use refresh::RefreshedTokens;
 pub use refusal::{RefusalCode, RequestRefusal};
+pub use registration::{RegistrationApproval, SecretRegistration};
 pub use session::CallerSession;
+pub(crate) use signatures::judge_signatures;
+pub use signatures::{SignatureFault, SignatureOffer, SigningKeys};
 pub use standing::SessionWatch;
 pub use write::{OrderedPosts, RoomMade, SentEvent, WriteProposal};
 
 use crate::config::AccountQuotas;
+use crate::ephemeral::EphemeralHub;
 use crate::feed::ChangeFeed;
 use crate::metrics::ChatMetrics;
 use crate::raft::{cluster::ClusterMonitor, propose::Proposer, read_index::ReadGate};
+use ephemeral::EphemeralLimit;
 use login_limit::LoginLimit;
 use password::PasswordQueue;
 use quorate_core::id;
-use session::SessionExtensions;
+use session_tasks::SessionTasks;
 use std::{sync::Arc, time::Duration};
 use strangers::StrangerLimit;
 use tokio::sync::Semaphore;
@@ -56,6 +85,8 @@ pub struct ServiceSettings {
     pub session_lifetime: Duration,
     /// `true` if anyone may register an account.
     pub registration_open: bool,
+    /// Further rules for accounts.
+    pub accounts: AccountPolicy,
     /// Localparts of the users who may see the cluster's status.
     pub administrators: Vec<String>,
     /// `true` if registrations and reads without a session are rate-limited by address.
@@ -77,6 +108,8 @@ pub struct ServiceParts {
     pub cluster: ClusterMonitor,
     /// Feed that wakes readers after each commit.
     pub feed: ChangeFeed,
+    /// Typing and presence.
+    pub ephemeral: EphemeralHub,
     /// Metrics of the process: commands in flight, waiting reads and refused logins are counted here.
     pub metrics: ChatMetrics,
     /// Token that is cancelled when streams and long polls must end.
@@ -97,7 +130,11 @@ struct ServiceState {
     passwords: PasswordQueue,
     logins: Arc<LoginLimit>,
     strangers: StrangerLimit,
-    extensions: SessionExtensions,
+    notices: EphemeralLimit,
+    /// Extensions of sessions, of which half a lifetime is left.
+    extensions: SessionTasks,
+    /// Removals of the messages that devices have received.
+    removals: SessionTasks,
     turns: Arc<ReadTurns>,
     session_looks: Arc<Semaphore>,
 }
@@ -112,8 +149,10 @@ impl ChatService {
                 passwords: PasswordQueue::new(parts.metrics.clone()),
                 logins: Arc::default(),
                 strangers: StrangerLimit::new(parts.settings.rate_limited),
+                notices: EphemeralLimit::new(parts.settings.rate_limited),
                 parts,
-                extensions: SessionExtensions::default(),
+                extensions: SessionTasks::at_most(session::EXTENSIONS_AT_ONCE),
+                removals: SessionTasks::at_most(to_device::REMOVALS_AT_ONCE),
                 turns,
                 session_looks: Arc::new(Semaphore::new(session::LOOKS_AT_ONCE)),
             }),
@@ -139,10 +178,18 @@ impl ChatService {
         self.inner.parts.settings.registration_open
     }
 
-    /// Returns `true` if the caller may see the cluster's status.
-    #[must_use]
-    pub fn is_administrator(&self, session: &CallerSession) -> bool {
-        self.is_administrators_name(&session.localpart)
+    /// Returns `true` if the caller may administer the server: the configuration names the account, or it was registered
+    /// as an administrator's.
+    ///
+    /// # Errors
+    /// The refusals of reads.
+    pub async fn is_administrator(&self, session: &CallerSession) -> Result<bool, RequestRefusal> {
+        if self.is_administrators_name(&session.localpart) {
+            return Ok(true);
+        }
+        let localpart = session.localpart.clone();
+        let (account, _) = self.read(ReadConsistency::Local, move |view| view.account(&localpart)).await?;
+        Ok(account.is_some_and(|account| account.administrator))
     }
 
     fn is_administrators_name(&self, localpart: &str) -> bool {
@@ -153,6 +200,12 @@ impl ChatService {
     #[must_use]
     pub fn session_lifetime(&self) -> Duration {
         self.inner.parts.settings.session_lifetime
+    }
+
+    /// Returns the rules for accounts.
+    #[must_use]
+    pub fn account_policy(&self) -> &AccountPolicy {
+        &self.inner.parts.settings.accounts
     }
 
     fn quotas(&self) -> &AccountQuotas {
@@ -182,6 +235,19 @@ impl ChatService {
     pub fn leader_address(&self) -> Option<String> {
         let status = self.cluster().status();
         status.leader.and_then(|id| status.membership.member(id)).map(|member| member.client_address.clone())
+    }
+
+    /// Returns the localpart of a user of this server as [`ChatService::parse_user`] does. Capital letters count as small
+    /// ones: people type their names as they like, and no account has capital letters in its name (specification,
+    /// "Mapping from other character sets").
+    ///
+    /// # Errors
+    /// Those of [`ChatService::parse_user`].
+    pub fn parse_typed_user(&self, user: &str) -> Result<String, RequestRefusal> {
+        match user.strip_prefix('@').and_then(|full| full.split_once(':')) {
+            Some((local, server)) => self.parse_user(&format!("@{}:{server}", local.to_ascii_lowercase())),
+            None => self.parse_user(&user.to_ascii_lowercase()),
+        }
     }
 
     /// Returns the localpart of a user of this server, given as a localpart or as a full user id.

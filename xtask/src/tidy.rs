@@ -89,7 +89,7 @@ const RULES: [HouseRule; 8] = [
 ];
 
 /// The modules of `chatd`, each of which may use those after it and none before it.
-const LAYERS: [&str; 6] = ["api", "service", "metrics", "raft", "feed", "trace"];
+const LAYERS: [&str; 7] = ["api", "service", "ephemeral", "metrics", "raft", "feed", "trace"];
 
 /// Returns the modules that the code of a file of `chatd` may not use.
 fn layers_above(name: &str) -> &'static [&'static str] {

@@ -381,6 +381,11 @@ impl Chat for Service {
         Ok(Response::new(MembershipResponse { room_id: request.into_inner().room_id, ..Default::default() }))
     }
 
+    async fn mark_read(&self, request: Request<MarkReadRequest>) -> Result<Response<MarkReadResponse>, Status> {
+        self.world.user(request.metadata())?;
+        Ok(Response::new(MarkReadResponse {}))
+    }
+
     async fn invite(&self, request: Request<InviteRequest>) -> Result<Response<MembershipResponse>, Status> {
         self.world.user(request.metadata())?;
         Ok(Response::new(MembershipResponse { room_id: request.into_inner().room_id, ..Default::default() }))

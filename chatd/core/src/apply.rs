@@ -11,35 +11,58 @@
 //! - An accepted command with a transaction id is remembered under (user, device, scope, transaction id) with its
 //!   outcome. The scope is the command's name, and for events also their room and type, as in the path of the HTTP
 //!   request (Matrix specification, "Transaction identifiers").
-//! - `PurgeHistory`, `RepairTime`, `SweepDevice`, `RenewMembers` and `RaiseLevel` come from the cluster itself and can
-//!   be repeated: they do whatever remains to be done.
-//! - Commands before there is a session (`Bootstrap`, `Register`, `OpenSession`) carry a random value of their own
-//!   (hash of a token, salt of a password), by which a repetition is recognised: they need no transaction id.
+//! - `PurgeHistory`, `RepairTime`, `SweepDevice`, `RenewMembers`, `RaiseLevel`, `ContinueDeactivation` and
+//!   `KeepSigningKey` come from the cluster itself and can be repeated: they do whatever remains to be done.
+//! - Commands before there is a session (`Bootstrap`, `Register`, `OpenSession`, `RefreshSession`) carry a random value
+//!   of their own (hash of a token, salt of a password), by which a repetition is recognised: they need no transaction
+//!   id.
 
 mod account;
 mod account_data;
+mod aggregate;
+mod alias;
 mod append;
+mod authoriser;
 mod bootstrap;
 mod context;
 mod create_room;
+mod cross_signing;
+mod deactivate;
 mod dedup;
 mod device;
+mod device_keys;
+mod device_list;
 mod directory;
 mod filter;
 mod hints;
 mod history;
+mod initial_state;
+mod key_backup;
+mod key_changes;
 mod level;
+mod login_token;
 mod member;
 mod membership_quota;
+mod one_time_keys;
+mod password;
 mod profile;
+mod profile_field;
 pub(crate) mod quota;
+mod receipt;
 mod redact;
+mod refresh;
 mod relation;
+mod report;
 mod send;
 mod sequence;
 mod session;
+mod signing_key;
 mod state_change;
+mod successor;
+mod tag;
 mod time;
+mod to_device;
+mod upgrade;
 
 use crate::id::{ORDINALS_PER_COMMAND, Position};
 use crate::proto::log::command::Kind;
@@ -49,10 +72,14 @@ use crate::rows;
 use crate::table::{self, Overlay, ReadError, Table, TableWrite, key};
 use context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, EntryScope, EntryStamp, refuse};
 
+pub use cross_signing::MAX_SIGNATURES;
 pub use dedup::{MADE_BY_POD, is_accepted};
 pub(crate) use dedup::{event_keys, remembered_outcome as remembered};
-pub use hints::ChangeHints;
+pub use device_list::MAX_DEVICES_REMOVED;
+pub use hints::{ChangeHints, KeyChangeHint};
 pub use level::{KnownFormat, level_in_force};
+pub use one_time_keys::MAX_CLAIMS;
+pub use signing_key::SIGNING_KEY_BYTES;
 pub(crate) use time::effective_time;
 pub use time::{HELD_STEP_MS, advanced_time};
 
@@ -207,8 +234,11 @@ fn apply_command(
             Ok(AppliedCommand { outcome, touched })
         }
         Err(CommandError::Rejected(rejected)) => {
-            // Asked before the rows are taken back, which forgets what was touched.
-            entry.take_back(first, tx.touched(Table::Room));
+            // A command beyond the last position made no event, and `first` is that of another one.
+            if ordinal.is_some() {
+                // Asked before the rows are taken back, which forgets what was touched.
+                entry.take_back(first, tx.touched(Table::Room));
+            }
             tx.take_back();
             sequence::pass_turn(tx, turn);
             let kind = Some(outcome::Kind::Rejected(rejected));
@@ -238,6 +268,9 @@ fn check_and_apply<'a>(context: &mut ApplyContext<'a>, envelope: &'a log::Envelo
         Kind::SweepDevice(command) => return quota::apply_sweep_device(context, command),
         Kind::RenewMembers(command) => return profile::apply_renew_members(context, command),
         Kind::RaiseLevel(command) => return level::apply_raise_level(context, command),
+        Kind::ContinueDeactivation(command) => return deactivate::apply_continue_deactivation(context, command),
+        Kind::KeepSigningKey(command) => return signing_key::apply_keep_signing_key(context, command),
+        Kind::RefreshSession(command) => return refresh::apply_refresh_session(context, command),
         _ => {}
     }
     let device = context.session()?;
@@ -248,6 +281,11 @@ fn check_and_apply<'a>(context: &mut ApplyContext<'a>, envelope: &'a log::Envelo
     // Before the outcome is recalled: a repeated command has its turn too, or all that follow it would be refused.
     if let Some(sequence) = &envelope.sequence {
         context.turn = Some(sequence::check_turn(context, sequence)?);
+    }
+    // Receipts only move forward, so that a repetition changes nothing; and there would be as many remembered outcomes as
+    // receipts.
+    if let Kind::SetReceipts(command) = kind {
+        return receipt::apply_set_receipts(context, command);
     }
     let memory = dedup::DedupEntry::of(envelope, kind, &device);
     if let Some(outcome) = memory.recall(&context.rows, kind)? {
@@ -271,7 +309,10 @@ fn for_session(context: &mut ApplyContext<'_>, kind: &Kind) -> ApplyResult<Comma
         | Kind::RepairTime(_)
         | Kind::SweepDevice(_)
         | Kind::RenewMembers(_)
-        | Kind::RaiseLevel(_) => refuse(Reason::Invalid, "this command has no caller"),
+        | Kind::RaiseLevel(_)
+        | Kind::ContinueDeactivation(_)
+        | Kind::KeepSigningKey(_)
+        | Kind::RefreshSession(_) => refuse(Reason::Invalid, "this command has no caller"),
         Kind::CloseSession(command) => session::apply_close_session(context, command),
         Kind::ExtendSession(command) => session::apply_extend_session(context, command),
         Kind::CreateRoom(command) => create_room::apply_create_room(context, command),
@@ -281,6 +322,30 @@ fn for_session(context: &mut ApplyContext<'_>, kind: &Kind) -> ApplyResult<Comma
         Kind::PutFilter(command) => filter::apply_put_filter(context, command),
         Kind::PutAccountData(command) => account_data::apply_put_account_data(context, command),
         Kind::Redact(command) => redact::apply_redact(context, command),
+        Kind::ChangePassword(command) => password::apply_change_password(context, command),
+        Kind::RemoveDevices(command) => device_list::apply_remove_devices(context, command),
+        Kind::NameDevice(command) => device_list::apply_name_device(context, command),
+        Kind::Deactivate(command) => deactivate::apply_deactivate(context, command),
+        Kind::ConfirmRefresh(command) => refresh::apply_confirm_refresh(context, command),
+        Kind::IssueLoginToken(command) => login_token::apply_issue_login_token(context, command),
+        Kind::SendToDevice(command) => to_device::apply_send_to_device(context, command),
+        Kind::DeleteToDevice(command) => to_device::apply_delete_to_device(context, command),
+        Kind::CreateBackup(command) => key_backup::apply_create_backup(context, command),
+        Kind::UpdateBackup(command) => key_backup::apply_update_backup(context, command),
+        Kind::DeleteBackup(command) => key_backup::apply_delete_backup(context, command),
+        Kind::PutBackupKeys(command) => key_backup::keys::apply_put_backup_keys(context, command),
+        Kind::DeleteBackupKeys(command) => key_backup::keys::apply_delete_backup_keys(context, command),
+        Kind::SetReceipts(command) => receipt::apply_set_receipts(context, command),
+        Kind::ChangeTag(command) => tag::apply_change_tag(context, command),
+        Kind::SetProfileField(command) => profile_field::apply_set_profile_field(context, command),
+        Kind::PutDeviceKeys(command) => device_keys::apply_put_device_keys(context, command),
+        Kind::ClaimKeys(command) => one_time_keys::apply_claim_keys(context, command),
+        Kind::PutSigningKeys(command) => cross_signing::apply_put_signing_keys(context, command),
+        Kind::PutSignatures(command) => cross_signing::apply_put_signatures(context, command),
+        Kind::SetAlias(command) => alias::apply_set_alias(context, command),
+        Kind::SetListed(command) => directory::apply_set_listed(context, command),
+        Kind::UpgradeRoom(command) => upgrade::apply_upgrade_room(context, command),
+        Kind::FileReport(command) => report::apply_file_report(context, command),
     }
 }
 
@@ -356,8 +421,12 @@ mod tests {
     }
 
     fn open_session(_: &World, user: &str, device: &str, password_version: u64) -> log::Envelope {
-        let open =
-            log::OpenSession { localpart: user.into(), session: Some(session(user, device, 0)), password_version };
+        let open = log::OpenSession {
+            localpart: user.into(),
+            session: Some(session(user, device, 0)),
+            password_version,
+            ..Default::default()
+        };
         log::Envelope { command: crate::testing::command(Kind::OpenSession(open)), ..Default::default() }
     }
 

@@ -2,6 +2,8 @@
 //! before it reaches the log.
 
 use crate::json;
+use crate::key_json;
+use bytes::Bytes;
 
 /// Limit that both [`check_event`] and [`check_object`] enforce.
 pub use crate::json::MAX_DEPTH;
@@ -21,4 +23,13 @@ pub fn check_event(bytes: &[u8]) -> Result<(), String> {
 /// Returns a sentence that says what is wrong with the JSON.
 pub fn check_object(bytes: &[u8]) -> Result<(), String> {
     json::check_object(bytes)
+}
+
+/// Returns the bytes that the signatures of a JSON object sign (Matrix specification, "Signing JSON").
+///
+/// # Errors
+/// Returns a sentence that says what is wrong with the JSON.
+pub fn signed_part(bytes: &[u8]) -> Result<Bytes, String> {
+    json::check_event_content(bytes)?;
+    Ok(key_json::signed_part(&json::parse_object(bytes)?))
 }

@@ -16,6 +16,11 @@ pub(crate) fn depends_on(event_type: &str, state_key: &str) -> bool {
     matches!(event_type, event_type::JOIN_RULES | event_type::HISTORY_VISIBILITY) && state_key.is_empty()
 }
 
+/// Returns the number of joined members in a row of `Table::PublicRoom`; `None` for a row without it.
+pub(crate) fn listed_members(value: &[u8]) -> Option<u64> {
+    value.try_into().ok().map(u64::from_be_bytes)
+}
+
 /// Returns `true` if the directory shows the room: its creator asked for it, somebody is joined, and anyone may join
 /// it, knock or read it.
 pub(crate) fn is_published(rows: &dyn TableRead, room: RoomNumber, row: &store::Room) -> Result<bool, ReadError> {

@@ -130,6 +130,20 @@ pub fn parse_room_id(id: &str, server_name: &str) -> Option<Position> {
     (server == server_name).then(|| decode_id(IdKind::Room, opaque)).flatten()
 }
 
+/// Returns the id (`!…`, without a server name) of the room of version 12 or later whose create event is at this
+/// position: that of the create event, with another first character (Matrix specification, "Room version 12").
+#[must_use]
+pub fn room_id_without_server(created_at: Position) -> String {
+    format!("!{}", encode_id(IdKind::Event, created_at))
+}
+
+/// Returns the position of the create event of the room with this id without a server name; `None` if the id was not
+/// made by Quorate.
+#[must_use]
+pub fn parse_room_id_without_server(id: &str) -> Option<Position> {
+    decode_id(IdKind::Event, id.strip_prefix('!')?)
+}
+
 /// Returns an opaque cursor that means "everything up to and including this position has been seen".
 #[must_use]
 pub fn encode_cursor(position: Position) -> String {
@@ -140,6 +154,12 @@ pub fn encode_cursor(position: Position) -> String {
 #[must_use]
 pub fn parse_cursor(text: &str) -> Option<Position> {
     decode_id(IdKind::Cursor, text.strip_prefix('q')?)
+}
+
+/// Checks the form of a server name: host or address, with an optional port (Matrix specification, "Server Name").
+pub(crate) fn is_server_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
+    !name.is_empty() && name.bytes().all(allowed)
 }
 
 /// Returns the full user id, `@localpart:server`.

@@ -4,19 +4,29 @@
 //! [`state_digest`] is used to compare replicas.
 
 mod accounts;
+mod aggregates;
+mod device_messages;
 mod events;
+mod key_backups;
+mod keys;
 mod members;
 #[cfg(test)]
 mod planted;
+mod receipts;
 mod retention;
 mod rooms;
 
 pub use accounts::{dedup_outcomes_point_to_their_events, devices_and_tokens_agree, sequences_are_of_devices};
+pub use aggregates::aggregates_agree_with_relations;
+pub use device_messages::device_queues_are_counted;
 pub use events::{
     redactions_agree, relations_point_backward, state_versions_form_chains, time_never_goes_back,
     timeline_and_index_agree,
 };
+pub use key_backups::backups_are_counted;
+pub use keys::{key_changes_are_found_both_ways, keys_are_of_devices, stocks_count_their_keys};
 pub use members::{member_counts_are_right, memberships_agree_with_state};
+pub use receipts::{receipts_agree_with_changes, receipts_are_of_members};
 pub use retention::{purged_history_is_gone, retention_is_that_of_state};
 pub use rooms::{aliases_lead_to_rooms, levels_are_those_of_state, rooms_begin_with_their_creation};
 
@@ -44,12 +54,13 @@ pub type InvariantResult = Result<(), InvariantViolation>;
 type InvariantCheck = fn(&dyn TableRead) -> InvariantResult;
 
 /// All invariants, by name.
-pub const ALL: [(&str, InvariantCheck); 15] = [
+pub const ALL: [(&str, InvariantCheck); 23] = [
     ("timeline_and_index_agree", timeline_and_index_agree),
     ("time_never_goes_back", time_never_goes_back),
     ("state_versions_form_chains", state_versions_form_chains),
     ("redactions_agree", redactions_agree),
     ("relations_point_backward", relations_point_backward),
+    ("aggregates_agree_with_relations", aggregates_agree_with_relations),
     ("memberships_agree_with_state", memberships_agree_with_state),
     ("member_counts_are_right", member_counts_are_right),
     ("rooms_begin_with_their_creation", rooms_begin_with_their_creation),
@@ -60,6 +71,13 @@ pub const ALL: [(&str, InvariantCheck); 15] = [
     ("devices_and_tokens_agree", devices_and_tokens_agree),
     ("dedup_outcomes_point_to_their_events", dedup_outcomes_point_to_their_events),
     ("sequences_are_of_devices", sequences_are_of_devices),
+    ("device_queues_are_counted", device_queues_are_counted),
+    ("backups_are_counted", backups_are_counted),
+    ("receipts_are_of_members", receipts_are_of_members),
+    ("receipts_agree_with_changes", receipts_agree_with_changes),
+    ("keys_are_of_devices", keys_are_of_devices),
+    ("stocks_count_their_keys", stocks_count_their_keys),
+    ("key_changes_are_found_both_ways", key_changes_are_found_both_ways),
 ];
 
 /// Checks every invariant and stops at the first that is violated.

@@ -19,9 +19,14 @@ pub mod fuzzing;
 pub mod id;
 pub mod invariant;
 mod json;
+mod key_backup;
+mod key_json;
 pub mod proto;
 pub mod query;
+pub mod receipt;
+mod relates;
 mod retention;
+pub mod room_version;
 mod rows;
 pub mod table;
 #[cfg(test)]

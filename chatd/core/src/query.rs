@@ -4,30 +4,52 @@
 //! event is checked here, by the room's history visibility, so that no API can forget it.
 
 mod accounts;
+mod aggregations;
+mod around;
+mod device_keys;
+mod device_lists;
+mod directory;
+mod ephemeral;
 mod event;
 mod feed;
 mod filter;
+mod key_backup;
 mod members;
+mod moment;
+mod people;
+mod preview;
 mod reader;
+mod receipts;
 mod relations;
 mod retention;
 mod rooms;
 mod state;
 mod sweep;
 pub mod sync;
+mod threads;
 mod timeline;
+mod to_device;
 
 pub use accounts::{DataVersion, DeviceInfo, LiveSession, SessionState, UserAccount};
+pub use aggregations::{EventAggregations, ThreadAggregation};
+pub use around::EventSurroundings;
+pub use device_keys::{DeviceStock, SigningUsage, StoredKey, UserKeys};
+pub use device_lists::{DeviceListChanges, MemberMove};
+pub use directory::{DirectoryPage, DirectoryPlace, DirectoryQuery};
 pub use event::RoomEvent;
 pub use feed::{FeedPage, FeedScope};
 pub use filter::{EventFilter, SyncFilter};
+pub use key_backup::{BackedUpKey, BackupCursor, BackupPart, BackupVersion};
 pub use members::{MemberPage, MemberSummary};
-pub use relations::RelationQuery;
+pub use people::{FiledReport, FoundUser, FoundUsers};
+pub use preview::{HierarchyPage, HierarchyQuery, HierarchyRoom};
+pub use relations::{RELATION_DEPTH, RelationQuery};
 pub use rooms::{PublicRooms, RoomMembership, RoomSummary};
 pub use state::{StateCursor, StatePart};
 pub use sweep::{SweepCursor, SweepPart};
 pub use sync::{SyncRequest, SyncResponse};
 pub use timeline::EventPage;
+pub use to_device::{MAX_QUEUED_MESSAGES, QueuedMessage, QueuedMessages};
 
 use crate::id::Position;
 use crate::proto::store;

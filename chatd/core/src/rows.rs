@@ -1,25 +1,17 @@
 //! Typed reads of rows, shared by apply and query.
 
 use crate::entry_events::EventRuns;
-use crate::id::{Position, RoomNumber};
+use crate::id::{self, Position, RoomNumber};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
+use crate::room_version::RoomVersion;
 use crate::table::{self, ReadError, ScanControl, ScanRange, Table, TableRead, key};
 
 /// Event types that the server itself interprets.
 pub(crate) mod event_type {
-    /// Types that govern a room or change what its members may see; they have a meaning only as state.
-    pub(crate) const ONLY_STATE: [&str; 9] = [
-        CREATE,
-        MEMBER,
-        POWER_LEVELS,
-        JOIN_RULES,
-        HISTORY_VISIBILITY,
-        GUEST_ACCESS,
-        ENCRYPTION,
-        CANONICAL_ALIAS,
-        RETENTION,
-    ];
+    /// Types that the authorization rules judge even without a state key. Events of other types may be sent without one,
+    /// and then change nothing.
+    pub(crate) const ONLY_STATE: [&str; 3] = [CREATE, MEMBER, POWER_LEVELS];
     pub(crate) const CREATE: &str = "m.room.create";
     pub(crate) const MEMBER: &str = "m.room.member";
     pub(crate) const POWER_LEVELS: &str = "m.room.power_levels";
@@ -30,9 +22,33 @@ pub(crate) mod event_type {
     pub(crate) const TOPIC: &str = "m.room.topic";
     pub(crate) const AVATAR: &str = "m.room.avatar";
     pub(crate) const ENCRYPTION: &str = "m.room.encryption";
+    pub(crate) const ENCRYPTED: &str = "m.room.encrypted";
     pub(crate) const CANONICAL_ALIAS: &str = "m.room.canonical_alias";
     pub(crate) const REDACTION: &str = "m.room.redaction";
     pub(crate) const RETENTION: &str = "m.room.retention";
+    pub(crate) const SERVER_ACL: &str = "m.room.server_acl";
+    pub(crate) const TOMBSTONE: &str = "m.room.tombstone";
+    pub(crate) const SPACE_CHILD: &str = "m.space.child";
+    /// Types of account data.
+    pub(crate) const FULLY_READ: &str = "m.fully_read";
+    pub(crate) const TAG: &str = "m.tag";
+    pub(crate) const IGNORED_USERS: &str = "m.ignored_user_list";
+}
+
+/// Usages of cross-signing keys.
+pub(crate) mod key_usage {
+    pub(crate) const MASTER: &str = "master";
+    pub(crate) const SELF_SIGNING: &str = "self_signing";
+    pub(crate) const USER_SIGNING: &str = "user_signing";
+}
+
+/// Returns a user's cross-signing key of a usage.
+pub(crate) fn signing_key_row(
+    rows: &dyn TableRead,
+    localpart: &str,
+    usage: &str,
+) -> Result<Option<store::CrossSigningKey>, ReadError> {
+    table::fetch_row(rows, Table::CrossSigningKey, &key::signing_key(localpart, usage))
 }
 
 /// Returns the row of the cluster itself; `None` before the cluster's first command.
@@ -44,6 +60,45 @@ pub(crate) fn cluster_row(rows: &dyn TableRead) -> Result<Option<store::Cluster>
 pub(crate) fn room_number(rows: &dyn TableRead, created_at: Position) -> Result<Option<RoomNumber>, ReadError> {
     let value = rows.get(Table::RoomByPosition, &key::position_key(created_at))?;
     value.map(|value| room_in(Table::RoomByPosition, &value)).transpose()
+}
+
+/// Returns the id of the room of this row.
+pub(crate) fn room_id_of(row: &store::Room, server_name: &str) -> Result<String, ReadError> {
+    let created_at = table::decode_position(Table::Room, &row.created_at)?.unwrap_or_default();
+    Ok(room_id_at(created_at, RoomVersion::of_row(row), server_name))
+}
+
+/// Returns the id of a room of this version whose create event is at this position.
+pub(crate) fn room_id_at(created_at: Position, version: RoomVersion, server_name: &str) -> String {
+    if version.has_powerful_creators() {
+        id::room_id_without_server(created_at)
+    } else {
+        id::room_id(created_at, server_name)
+    }
+}
+
+/// Returns the position of the create event that a room id names, whichever form it has. The room may be of a version
+/// whose ids have the other form: see [`has_id`].
+pub(crate) fn position_in_room_id(room_id: &str, server_name: &str) -> Option<Position> {
+    id::parse_room_id(room_id, server_name).or_else(|| id::parse_room_id_without_server(room_id))
+}
+
+/// Returns `true` if this id, which names the create event of the room, is the room's. A room has one id, as scopes of
+/// transaction ids contain it.
+pub(crate) fn has_id(row: &store::Room, room_id: &str) -> bool {
+    // Room ids with a server name contain a colon; opaque parts never do.
+    RoomVersion::of_row(row).has_powerful_creators() != room_id.contains(':')
+}
+
+/// Returns the room with this id.
+pub(crate) fn room_by_id(
+    rows: &dyn TableRead,
+    room_id: &str,
+    server_name: &str,
+) -> Result<Option<RoomNumber>, ReadError> {
+    let Some(created_at) = position_in_room_id(room_id, server_name) else { return Ok(None) };
+    let Some(number) = room_number(rows, created_at)? else { return Ok(None) };
+    Ok(room_row(rows, number)?.filter(|row| has_id(row, room_id)).map(|_| number))
 }
 
 /// Returns the room that contains the event at this position.
@@ -85,6 +140,22 @@ pub(crate) fn is_purged(rows: &dyn TableRead, number: RoomNumber, at: Position) 
     Ok(table::decode_position(Table::Room, &row.purged_to)?.is_some_and(|purged_to| at <= purged_to))
 }
 
+/// Returns the newest event that has a relation of this type to an event.
+pub(crate) fn newest_relation(
+    rows: &dyn TableRead,
+    room: RoomNumber,
+    target: Position,
+    relation_type: &str,
+) -> Result<Option<Position>, ReadError> {
+    let prefix = key::relations_of_type(room, target, relation_type);
+    let mut found = None;
+    rows.scan(&ScanRange::with_prefix(Table::Relation, &prefix).backward(), &mut |(key, _)| {
+        found = Some(position_in(Table::Relation, key)?);
+        Ok(ScanControl::Stop)
+    })?;
+    Ok(found)
+}
+
 /// Returns an event that another row points to, so that it must exist.
 pub(crate) fn known_event(rows: &dyn TableRead, room: RoomNumber, at: Position) -> Result<store::Event, ReadError> {
     event_row(rows, room, at)?.ok_or_else(|| ReadError::Damaged {
@@ -95,6 +166,11 @@ pub(crate) fn known_event(rows: &dyn TableRead, room: RoomNumber, at: Position) 
 
 pub(crate) fn account_row(rows: &dyn TableRead, localpart: &str) -> Result<Option<store::Account>, ReadError> {
     table::fetch_row(rows, Table::Account, &key::account_key(localpart))
+}
+
+/// Returns the fields of a user's profile other than display name and avatar.
+pub(crate) fn profile_fields(rows: &dyn TableRead, localpart: &str) -> Result<store::ProfileFields, ReadError> {
+    table::fetch_row(rows, Table::Meta, &key::profile_key(localpart)).map(Option::unwrap_or_default)
 }
 
 /// Returns the current membership; the default (kind unspecified) for users who never had one.

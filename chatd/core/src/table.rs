@@ -21,8 +21,10 @@ use prost::Message;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
-    /// Facts about the cluster: `"cluster"` → [`Cluster`](crate::proto::store::Cluster), and `"renew/"` localpart →
-    /// [`Renewal`](crate::proto::store::Renewal). The rows of Raft itself belong to `chatd`.
+    /// Facts about the cluster: `"cluster"` → [`Cluster`](crate::proto::store::Cluster), `"renew/"` localpart →
+    /// [`Renewal`](crate::proto::store::Renewal), `"depart/"` localpart → [`Departure`](crate::proto::store::Departure),
+    /// `"signing-key"` → [`SigningKey`](crate::proto::store::SigningKey), and `"profile/"` localpart →
+    /// [`ProfileFields`](crate::proto::store::ProfileFields). The rows of Raft itself belong to `chatd`.
     Meta = 0,
     /// Accounts: localpart → `Account`.
     Account = 1,
@@ -57,15 +59,54 @@ pub enum Table {
     AccountData = 15,
     /// Rooms of events, for lookups by event id: entry (incarnation and index) → `EntryEvents`.
     EventRoom = 16,
-    /// Rooms listed in the public directory: room number → empty.
+    /// Rooms listed in the public directory: room number → number of joined members (8 bytes), which is part of the key
+    /// of the room's row in `PublicRoomBySize`.
     PublicRoom = 17,
     /// Sequences of commands: localpart, device id, sequence id (8 bytes) → `Sequence`.
     Sequence = 18,
+    /// Newest receipts: room, localpart, kind (1 byte), thread → `Receipt`.
+    Receipt = 25,
+    /// Public receipts of a room in the order in which they were set: room, position of the command → `ReceiptChange`.
+    ReceiptChange = 26,
+    /// Receipts of all rooms in the order in which they were set: position of the command, kind → `ReceiptPlace`.
+    ReceiptPlace = 27,
+    /// Identity keys of devices: localpart, device id → `DeviceKeys`.
+    DeviceKeys = 30,
+    /// Numbers of one-time keys of devices, and their fallback keys: localpart, device id → `KeyStock`.
+    KeyStock = 31,
+    /// One-time keys: localpart, device id, algorithm, position of the upload, place in it (4 bytes) → `OneTimeKey`.
+    OneTimeKey = 32,
+    /// Cross-signing keys: localpart, usage → `CrossSigningKey`.
+    CrossSigningKey = 33,
+    /// Signatures of users under each other's master keys: localpart of the signer, localpart of the signed →
+    /// `UserSignature`.
+    UserSignature = 34,
+    /// Changes of users' devices and keys, for each user the newest: position, localpart → `KeyChange`.
+    KeyChange = 35,
+    /// Newest changes by user: localpart → `LastKeyChange`.
+    LastKeyChange = 36,
+    /// Messages that wait for devices: localpart, device id, position → `ToDevice`.
+    ToDevice = 38,
+    /// Amount of messages that wait for a device: localpart, device id → `ToDeviceQueue`.
+    ToDeviceQueue = 39,
+    /// Versions of key backups: localpart, version (8 bytes) → `KeyBackup`.
+    KeyBackup = 40,
+    /// Keys in backups: localpart, version (8 bytes), room id, session id → `BackupKey`.
+    BackupKey = 41,
+    /// Aliases of rooms: room, localpart of the alias → empty.
+    RoomAlias = 50,
+    /// Rooms of the public directory, largest first: 2^64 - 1 less the number of joined members, room → empty.
+    PublicRoomBySize = 51,
+    /// Reports to administrators: localpart of the reporter, position of the command → `Report`.
+    Report = 52,
+    /// What relations add up to → `Aggregate`: room, 1, position of a thread's newest event; room, 2, root of a thread,
+    /// localpart of one who wrote in it; room, 3, target, type, localpart, key of an annotation.
+    Aggregate = 53,
 }
 
 impl Table {
     /// All tables, in order of their discriminants.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 37] = [
         Self::Meta,
         Self::Account,
         Self::Device,
@@ -85,6 +126,24 @@ impl Table {
         Self::EventRoom,
         Self::PublicRoom,
         Self::Sequence,
+        Self::Receipt,
+        Self::ReceiptChange,
+        Self::ReceiptPlace,
+        Self::DeviceKeys,
+        Self::KeyStock,
+        Self::OneTimeKey,
+        Self::CrossSigningKey,
+        Self::UserSignature,
+        Self::KeyChange,
+        Self::LastKeyChange,
+        Self::ToDevice,
+        Self::ToDeviceQueue,
+        Self::KeyBackup,
+        Self::BackupKey,
+        Self::RoomAlias,
+        Self::PublicRoomBySize,
+        Self::Report,
+        Self::Aggregate,
     ];
 }
 

@@ -10,6 +10,8 @@ use crate::query::StateView;
 use crate::table::MemTable;
 use bytes::Bytes;
 
+pub(crate) mod keys;
+
 pub(crate) const SERVER: &str = "a.org";
 
 pub(crate) struct World {
@@ -42,8 +44,7 @@ pub(crate) fn session(user: &str, device: &str, lifetime_ms: u64) -> log::NewSes
         display_name: String::new(),
         token_hash: token_hash.into(),
         lifetime_ms,
-        continues_device: false,
-        max_devices: 0,
+        ..log::NewSession::default()
     }
 }
 
@@ -52,6 +53,7 @@ pub(crate) fn register(user: &str, device: &str) -> Envelope {
         localpart: user.into(),
         password_hash: format!("$argon2id${user}"),
         session: Some(session(user, device, 0)),
+        ..log::Register::default()
     };
     Envelope { command: command(Kind::Register(register)), ..Envelope::default() }
 }

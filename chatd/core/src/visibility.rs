@@ -57,6 +57,11 @@ impl UserVisibility {
         Ok(Self { memberships, visibilities })
     }
 
+    /// Returns the view of somebody who was never in the room.
+    pub(crate) fn without_memberships(self) -> Self {
+        Self { memberships: Vec::new(), ..self }
+    }
+
     /// Returns the view of a member who has been in the room since `joined_since`. Such a member sees everything from
     /// there on, so no rows are read.
     pub(crate) fn of_member_since(joined_since: Position) -> Self {
@@ -106,6 +111,12 @@ impl UserVisibility {
     /// Returns the position of the user's next join after `at`.
     pub(crate) fn joins_after(&self, at: Position) -> Option<Position> {
         self.memberships.iter().find(|(position, kind)| *position > at && *kind == Kind::Join).map(|(at, _)| *at)
+    }
+
+    /// Returns `true` if the user has been in the room from this position on.
+    pub(crate) fn stays_since(&self, at: Position) -> bool {
+        let left = self.memberships.iter().any(|(position, kind)| *position > at && *kind != Kind::Join);
+        !left && self.membership_at(at) == Some(Kind::Join)
     }
 
     /// Returns `true` if the user was ever joined.

@@ -36,6 +36,7 @@ fn main() {
         localpart: "alice".into(),
         password_hash: "hash".into(),
         session: Some(session),
+        ..Default::default()
     });
     let create = Kind::CreateRoom(log::CreateRoom::default());
     let envelopes = vec![envelope("", 0, bootstrap), envelope("", 1, register), envelope("alice", 2, create)];

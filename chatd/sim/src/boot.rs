@@ -14,6 +14,7 @@ use crate::world::stream::SimStream;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, stream};
 use quorate_chatd::config::AccountQuotas;
+use quorate_chatd::ephemeral::{EphemeralHub, EphemeralSettings};
 use quorate_chatd::feed::ChangeFeed;
 use quorate_chatd::metrics::ChatMetrics;
 use quorate_chatd::raft::leadership::Leadership;
@@ -27,7 +28,7 @@ use quorate_chatd::raft::snapshot::{ReceiveOptions, SendOptions, SnapshotShelf};
 use quorate_chatd::raft::threading::ThreadingModel;
 use quorate_chatd::raft::types;
 use quorate_chatd::raft::volume::VolumeGauge;
-use quorate_chatd::service::{ChatService, ServiceParts, ServiceSettings};
+use quorate_chatd::service::{AccountPolicy, ChatService, ServiceParts, ServiceSettings};
 use quorate_chatd::store::{FatalSignal, StateStore as _};
 use quorate_chatd::tls::{PeerDialer, PeerIo};
 use quorate_core::apply::KnownFormat;
@@ -135,11 +136,15 @@ async fn start_pod(start: PodSetup) -> Result<(), String> {
     };
     let routes = Routes::new(listener.into_service());
     tokio::spawn(serve_on::<SimStream<SimAction>>(accepted, routes, CancellationToken::new()));
+    let metrics = ChatMetrics::new().map_err(|error| error.to_string())?;
+    // Neither published nor streamed: it is not part of what is simulated.
+    let silence = EphemeralSettings { presence: false, silence: Duration::from_secs(30) };
     let service = ChatService::new(ServiceParts {
         settings: ServiceSettings {
             server_name: SERVER.to_owned(),
             session_lifetime: Duration::ZERO,
             registration_open: true,
+            accounts: AccountPolicy::default(),
             administrators: Vec::new(),
             rate_limited: false,
             quotas: AccountQuotas::default(),
@@ -149,7 +154,8 @@ async fn start_pod(start: PodSetup) -> Result<(), String> {
         reads: node.reads.clone(),
         cluster: node.cluster.clone(),
         feed,
-        metrics: ChatMetrics::new().map_err(|error| error.to_string())?,
+        ephemeral: EphemeralHub::new(silence, 1, metrics.clone()),
+        metrics,
         stopping: CancellationToken::new(),
     });
     *slot.lock().unwrap() = Some(PodHandle { node, service, store, log });

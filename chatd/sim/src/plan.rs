@@ -2,7 +2,7 @@
 //! and a script can name what its own earlier commands make.
 
 use crate::rng::Rng;
-use crate::script::{CommandNumber, DEVICES, ScriptAction, ScriptStep, USERS};
+use crate::script::{BackupStep, CommandNumber, DEVICES, ScriptAction, ScriptStep, USERS};
 use bytes::Bytes;
 use quorate_core::apply::{self, AppliedCommand, ApplyError};
 use quorate_core::id::{self, ORDINALS_PER_COMMAND, Position};
@@ -113,16 +113,19 @@ impl PackedScript {
                 localpart: user.into(),
                 password_hash: format!("hash of {user}"),
                 session: Some(new_session(user, "D", 0, 0)),
+                ..Default::default()
             }),
             ScriptAction::OpenSession { token, lifetime_ms } => Kind::OpenSession(log::OpenSession {
                 localpart: user.into(),
                 session: Some(new_session(user, device, token + 1, lifetime_ms)),
                 password_version: 1,
+                ..Default::default()
             }),
             ScriptAction::CloseSession { all, other } => Kind::CloseSession(log::CloseSession {
                 device_id: if other { "E".into() } else { String::new() },
                 all_devices: all,
                 at_most: 0,
+                keep_own: false,
             }),
             ScriptAction::ExtendSession => Kind::ExtendSession(log::ExtendSession {
                 token_hash: new_session(user, device, 0, 0).token_hash,
@@ -140,8 +143,13 @@ impl PackedScript {
             ScriptAction::Say { room, content } => self.event(room, "m.room.message", None, content),
             ScriptAction::React { room, event } => {
                 let target = id::event_id(self.positions[event]);
-                let content =
-                    format!("{{\"m.relates_to\":{{\"rel_type\":\"m.annotation\",\"event_id\":\"{target}\"}}}}");
+                // By the event, so that threads grow, and reactions are repeated.
+                let kind = match event % 3 {
+                    0 => r#""rel_type":"m.thread""#,
+                    1 => r#""rel_type":"m.annotation","key":"+""#,
+                    _ => r#""rel_type":"m.replace""#,
+                };
+                let content = format!("{{\"m.relates_to\":{{{kind},\"event_id\":\"{target}\"}}}}");
                 self.event(room, "m.reaction", None, content)
             }
             ScriptAction::Set { room, event_type, state_key, content } => {
@@ -155,6 +163,23 @@ impl PackedScript {
                 room_id: self.room_id(room),
                 event_id: id::event_id(self.positions[event]),
                 reason: String::new(),
+            }),
+            ScriptAction::Alias { room, alias } => Kind::SetAlias(log::SetAlias {
+                alias: format!("alias{alias}"),
+                room_id: room.map(|room| self.room_id(room)).unwrap_or_default(),
+            }),
+            ScriptAction::Listed { room, listed } => {
+                Kind::SetListed(log::SetListed { room_id: self.room_id(room), listed })
+            }
+            ScriptAction::Upgrade { room, version } => Kind::UpgradeRoom(log::UpgradeRoom {
+                room_id: self.room_id(room),
+                new_version: version.into(),
+                additional_creators: Vec::new(),
+            }),
+            ScriptAction::Report { room, event } => Kind::FileReport(log::FileReport {
+                room_id: self.room_id(room),
+                event_id: id::event_id(self.positions[event]),
+                ..Default::default()
             }),
             ScriptAction::Profile { name } => {
                 Kind::SetProfile(log::SetProfile { display_name: Some(name), avatar_url: None, in_parts: true })
@@ -170,9 +195,43 @@ impl PackedScript {
                 max_bytes: 4096,
                 replaces: None,
             }),
+            ScriptAction::Read { room, event, in_main } => {
+                let event_id = id::event_id(self.positions[event]);
+                Kind::SetReceipts(log::SetReceipts {
+                    room_id: self.room_id(room),
+                    read: event_id.clone(),
+                    read_private: event_id.clone(),
+                    fully_read: if in_main { String::new() } else { event_id },
+                    thread_id: if in_main { "main".into() } else { String::new() },
+                })
+            }
+            ScriptAction::Tag { room, tag, is_set } => Kind::ChangeTag(log::ChangeTag {
+                room_id: self.room_id(room),
+                tag,
+                info: is_set.then(|| "{}".into()),
+                max_entries: 8,
+                max_bytes: 4096,
+            }),
+            ScriptAction::ProfileField { name, value } => {
+                Kind::SetProfileField(log::SetProfileField { name, value: value.map(Into::into) })
+            }
+
+            ScriptAction::Keys { identity, number } => Kind::PutDeviceKeys(put_keys(user, device, identity, number)),
+            ScriptAction::Claim { target } => {
+                let algorithm = ALGORITHM.to_owned();
+                let claim = log::KeyClaim { localpart: USERS[target].into(), device_id: DEVICES[0].into(), algorithm };
+                Kind::ClaimKeys(log::ClaimKeys { claims: vec![claim] })
+            }
             ScriptAction::Purge { room, before_ms } => {
                 Kind::PurgeHistory(log::PurgeHistory { room_id: self.room_id(room), before_ms })
             }
+            ScriptAction::ToDevice { target, device } => to_device(target, device),
+            ScriptAction::Received { up_to } => {
+                let Position { incarnation, index, ordinal } = self.positions[up_to];
+                let up_to = Some(log::Position { incarnation, index, ordinal });
+                Kind::DeleteToDevice(log::DeleteToDevice { up_to })
+            }
+            ScriptAction::Backup { change, version } => backup(change, version),
             ScriptAction::Again { .. } => unreachable!("the command repeated was taken instead"),
         }
     }
@@ -190,6 +249,68 @@ impl PackedScript {
             state_key,
             content: content.into(),
         })
+    }
+}
+
+fn to_device(target: usize, device: Option<usize>) -> Kind {
+    let message = log::DeviceMessage {
+        user: id::user_id(USERS[target], SERVER),
+        device_id: device.map_or("*", |device| DEVICES[device]).into(),
+        content: "{}".into(),
+    };
+    Kind::SendToDevice(log::SendToDevice {
+        r#type: "m.dummy".into(),
+        messages: vec![message],
+        part: "0".into(),
+        max_messages: 2,
+        max_bytes: 0,
+    })
+}
+
+fn backup(change: BackupStep, version: u64) -> Kind {
+    let algorithm = || "a".to_owned();
+    let auth_data = || Bytes::from_static(b"{}");
+    match change {
+        BackupStep::Create => {
+            Kind::CreateBackup(log::CreateBackup { algorithm: algorithm(), auth_data: auth_data(), max_versions: 2 })
+        }
+        BackupStep::Update => {
+            Kind::UpdateBackup(log::UpdateBackup { version, algorithm: algorithm(), auth_data: auth_data() })
+        }
+        BackupStep::Delete => Kind::DeleteBackup(log::DeleteBackup { version, continues: false }),
+        BackupStep::DeleteKeys => {
+            Kind::DeleteBackupKeys(log::DeleteBackupKeys { version, ..log::DeleteBackupKeys::default() })
+        }
+        BackupStep::PutKey(first_message_index) => {
+            let key = log::BackupKeyInput {
+                room_id: "!r".into(),
+                session_id: "s".into(),
+                first_message_index,
+                session_data: "{}".into(),
+                ..log::BackupKeyInput::default()
+            };
+            Kind::PutBackupKeys(log::PutBackupKeys { version, keys: vec![key], ..log::PutBackupKeys::default() })
+        }
+    }
+}
+
+/// Algorithm of the one-time keys.
+const ALGORITHM: &str = "signed_curve25519";
+
+fn put_keys(user: &str, device: &str, identity: usize, number: usize) -> log::PutDeviceKeys {
+    let keys = format!(
+        "{{\"user_id\":\"{}\",\"device_id\":\"{device}\",\"algorithms\":[],\"keys\":{{\"ed25519:{device}\":\"{identity}\"}},\"signatures\":{{}}}}",
+        id::user_id(user, SERVER)
+    );
+    let one_time_key = |number: usize| log::KeyInput {
+        algorithm: ALGORITHM.into(),
+        key_id: number.to_string(),
+        key: format!("\"of {identity}\"").into(),
+    };
+    log::PutDeviceKeys {
+        device_keys: keys.into(),
+        one_time_keys: vec![one_time_key(number), one_time_key(number + 1)],
+        fallback_keys: vec![one_time_key(100 + number)],
     }
 }
 

@@ -69,6 +69,23 @@ pub enum ScriptAction {
         event: CommandNumber,
         as_event: bool,
     },
+    /// A room gets an alias; without a room, the alias is removed.
+    Alias {
+        room: Option<CommandNumber>,
+        alias: usize,
+    },
+    Listed {
+        room: CommandNumber,
+        listed: bool,
+    },
+    Upgrade {
+        room: CommandNumber,
+        version: &'static str,
+    },
+    Report {
+        room: CommandNumber,
+        event: CommandNumber,
+    },
     Profile {
         name: String,
     },
@@ -80,16 +97,65 @@ pub enum ScriptAction {
         event_type: String,
         content: String,
     },
+    /// Receipts of all kinds for an event, in the main timeline alone or regardless of threads.
+    Read {
+        room: CommandNumber,
+        event: CommandNumber,
+        in_main: bool,
+    },
+    Tag {
+        room: CommandNumber,
+        tag: String,
+        is_set: bool,
+    },
+    ProfileField {
+        name: String,
+        value: Option<String>,
+    },
+    /// Publishes the device's identity keys and two one-time keys.
+    Keys {
+        identity: usize,
+        number: usize,
+    },
+    /// Takes a one-time key of another user's first device.
+    Claim {
+        target: usize,
+    },
     /// The cluster removes what was said before `before_ms`; 0 removes what the room's own retention rule does not
     /// keep.
     Purge {
         room: CommandNumber,
         before_ms: u64,
     },
+    /// A message to one device of a user, or to all.
+    ToDevice {
+        target: usize,
+        device: Option<usize>,
+    },
+    /// The device has received what was sent to it before a command.
+    Received {
+        up_to: CommandNumber,
+    },
+    /// A change of the user's key backup.
+    Backup {
+        change: BackupStep,
+        version: u64,
+    },
     /// The very same command is given once more.
     Again {
         of: CommandNumber,
     },
+}
+
+/// Change of a key backup.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the variants are those of the commands")]
+pub enum BackupStep {
+    Create,
+    Update,
+    Delete,
+    PutKey(u64),
+    DeleteKeys,
 }
 
 /// Number of commands that every script begins with: the cluster, its users, two rooms.
@@ -142,8 +208,17 @@ fn random_action(
     // The two rooms of the beginning always exist.
     let room = if rng.percent(50) { rooms[rng.below(2)] } else { pick_recent(rng, rooms) };
     match rng.below(100) {
-        0..35 => ScriptAction::Say { room, content: random_content(rng) },
-        35..60 => ScriptAction::Member {
+        0..27 => ScriptAction::Say { room, content: random_content(rng) },
+        27 => ScriptAction::Keys { identity: rng.below(2), number: rng.below(20) },
+        28 => ScriptAction::Claim { target: rng.below(USERS.len()) },
+        29 => ScriptAction::ToDevice {
+            target: rng.below(USERS.len()),
+            device: rng.percent(70).then(|| rng.below(DEVICES.len())),
+        },
+        30 => ScriptAction::Received { up_to: rng.below(number) },
+        31..35 => random_backup(rng),
+        35..37 => ScriptAction::Read { room, event: pick_recent(rng, events), in_main: rng.percent(20) },
+        37..60 => ScriptAction::Member {
             room,
             change: random_change(rng),
             target: rng.percent(40).then(|| rng.below(USERS.len())),
@@ -153,9 +228,21 @@ fn random_action(
         76..80 => ScriptAction::Redact { room, event: pick_recent(rng, events), as_event: rng.percent(30) },
         80..82 => random_room(rng),
         82..90 => ScriptAction::Again { of: number - 1 - rng.below(number.min(30) - 1) },
-        90..92 => ScriptAction::Profile { name: format!("name {}", rng.below(3)) },
+        90 => {
+            let event = pick_recent(rng, events);
+            random_governance(rng, room, event)
+        }
+        91 => ScriptAction::Profile { name: format!("name {}", rng.below(3)) },
         92..93 => ScriptAction::Filter { content: format!("{{\"f\":{}}}", rng.below(3)) },
-        93..95 => account_data(rng, room),
+        93 => account_data(rng, room),
+        94 => match rng.below(3) {
+            0 => account_data(rng, room),
+            1 => ScriptAction::Tag { room, tag: format!("u.{}", rng.below(3)), is_set: rng.percent(70) },
+            _ => ScriptAction::ProfileField {
+                name: format!("x.f{}", rng.below(3)),
+                value: rng.percent(70).then(|| rng.below(9).to_string()),
+            },
+        },
         // Entries are stamped from 1000 on, 10 milliseconds apart.
         95 => ScriptAction::Purge { room, before_ms: *rng.pick(&[0, 0, 1050, 1100, 1200, 1300, 1500]) },
         // Sessions are opened more often than they end, or soon nobody could say anything any more.
@@ -254,6 +341,29 @@ fn random_room(rng: &mut Rng) -> ScriptAction {
             vec![]
         },
         levels: rng.percent(20).then(|| "{\"users_default\":50}".into()),
+    }
+}
+
+fn random_backup(rng: &mut Rng) -> ScriptAction {
+    let change = match rng.below(10) {
+        0..4 => BackupStep::Create,
+        4 => BackupStep::Update,
+        5 => BackupStep::Delete,
+        6 => BackupStep::DeleteKeys,
+        _ => BackupStep::PutKey(u64::try_from(rng.below(3)).unwrap()),
+    };
+    ScriptAction::Backup { change, version: 1 + u64::try_from(rng.below(2)).unwrap() }
+}
+
+fn random_governance(rng: &mut Rng, room: CommandNumber, event: CommandNumber) -> ScriptAction {
+    match rng.below(8) {
+        0..3 => ScriptAction::Alias { room: rng.percent(70).then_some(room), alias: rng.below(3) },
+        3..6 => ScriptAction::Listed { room, listed: rng.percent(70) },
+        6 => ScriptAction::Report { room, event },
+        _ => {
+            let version = *rng.pick(&["10", "11", "12"]);
+            ScriptAction::Upgrade { room, version }
+        }
     }
 }
 

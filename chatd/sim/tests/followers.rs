@@ -83,7 +83,8 @@ fn commit(rows: &mut MemTable, tail: &EventTail, index: u64, batch: &Batch, tell
         Tell::EventsOnly => BTreeSet::new(),
     };
     let first = Position { incarnation: 0, index, ordinal: 0 };
-    let addition = TailAddition::of(tx.changes(), first, &users, |room| StateView::open(&tx)?.room_id(room)).unwrap();
+    let addition =
+        TailAddition::of(tx.changes(), first, &users, &[], |room| StateView::open(&tx)?.room_id(room)).unwrap();
     tx.into_changes().write_to(rows);
     tail.push(Position::end_of_entry(0, index), addition);
 }

@@ -51,10 +51,19 @@ fn wire_code(code: RefusalCode) -> ErrorCode {
         RefusalCode::RoomNotFound | RefusalCode::UserNotFound | RefusalCode::EventNotFound | RefusalCode::NotFound => {
             ErrorCode::NotFound
         }
-        RefusalCode::Invalid | RefusalCode::InvalidUsername | RefusalCode::BadJson => ErrorCode::Invalid,
+        // No gRPC call is about key backups.
+        RefusalCode::Invalid
+        | RefusalCode::InvalidUsername
+        | RefusalCode::BadAlias
+        | RefusalCode::BadJson
+        | RefusalCode::WrongBackupVersion
+        | RefusalCode::BadRelation => ErrorCode::Invalid,
         RefusalCode::TooLarge => ErrorCode::TooLarge,
         RefusalCode::LimitExceeded => ErrorCode::LimitExceeded,
-        RefusalCode::UserExists | RefusalCode::AliasExists => ErrorCode::AlreadyExists,
+        RefusalCode::UserExists
+        | RefusalCode::AliasExists
+        | RefusalCode::DuplicateAnnotation
+        | RefusalCode::KeyExists => ErrorCode::AlreadyExists,
         // To be tried again, like everything that is unavailable.
         RefusalCode::Conflict | RefusalCode::Unavailable => ErrorCode::Unavailable,
         RefusalCode::BadCursor => ErrorCode::BadCursor,
@@ -76,14 +85,20 @@ fn grpc_code(refusal: &RequestRefusal) -> Grpc {
         }
         RefusalCode::Invalid
         | RefusalCode::InvalidUsername
+        | RefusalCode::BadAlias
         | RefusalCode::BadJson
+        | RefusalCode::BadRelation
+        | RefusalCode::WrongBackupVersion
         | RefusalCode::TooLarge
         | RefusalCode::BadCursor => Grpc::InvalidArgument,
         // Not INVALID_ARGUMENT: the cursor was right, until the room's history was removed.
         RefusalCode::HistoryRemoved => Grpc::OutOfRange,
         // Not UNAVAILABLE, upon which generic clients repeat the call: here they have to wait, or do less.
         RefusalCode::LimitExceeded | RefusalCode::Overloaded | RefusalCode::StorageFull => Grpc::ResourceExhausted,
-        RefusalCode::UserExists | RefusalCode::AliasExists => Grpc::AlreadyExists,
+        RefusalCode::UserExists
+        | RefusalCode::AliasExists
+        | RefusalCode::DuplicateAnnotation
+        | RefusalCode::KeyExists => Grpc::AlreadyExists,
         RefusalCode::Conflict => Grpc::Aborted,
         RefusalCode::Unavailable => Grpc::Unavailable,
         RefusalCode::Internal => Grpc::Internal,

@@ -139,6 +139,10 @@ impl Chat for ChatApi {
         self.begin("History", &request).answer(reads::read_history(&self.service, request)).await
     }
 
+    async fn mark_read(&self, request: Request<MarkReadRequest>) -> Result<Response<MarkReadResponse>, Status> {
+        self.begin("MarkRead", &request).answer(rooms::mark_read(&self.service, request)).await
+    }
+
     type SubscribeStream = BoxStream<'static, Result<SubscribeResponse, Status>>;
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {

@@ -5,7 +5,13 @@
 //! [`event`].
 
 mod account;
+mod backup_keys;
+mod backup_versions;
 mod context;
+mod credentials;
+mod cross_signing;
+mod device;
+mod directory;
 mod discovery;
 mod endpoint;
 mod error;
@@ -14,18 +20,34 @@ mod fresh;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
 mod gate;
+mod interactive;
+mod keys;
 mod membership;
+mod people;
+mod presence;
+mod preview;
 mod profile;
 mod push_rules;
+mod raw_request;
+mod receipts;
+mod relations;
+mod reports;
 mod room;
+mod secret_registration;
 mod session;
 mod shared_sync;
 mod state;
 mod status;
 mod streamed;
+mod surroundings;
 mod sync;
+mod tags;
 mod timeline;
+mod to_device;
+mod typing;
 mod with_body;
+mod with_direction;
+mod with_query;
 
 pub(crate) use gate::serve_matrix;
 
@@ -80,9 +102,23 @@ fn all_routes() -> endpoint::EndpointRoutes {
             membership::membership_routes,
             state::state_routes,
             timeline::timeline_routes,
+            surroundings::surroundings_routes,
+            relations::relation_routes,
             sync::sync_routes,
             push_rules::push_rule_routes,
+            device::device_routes,
+            credentials::credential_routes,
+            secret_registration::secret_registration_routes,
+            to_device::to_device_routes,
+            backup_keys::backup_key_routes,
+            backup_versions::backup_version_routes,
+            receipts::receipt_routes,
+            tags::tag_routes,
+            keys::key_routes,
+            cross_signing::cross_signing_routes,
         ])
+        .chain([typing::typing_routes, presence::presence_routes])
+        .chain([directory::directory_routes, preview::preview_routes, people::people_routes, reports::report_routes])
         .fold(endpoint::EndpointRoutes::default(), |routes, add| add(routes))
 }
 
@@ -92,12 +128,14 @@ async fn add_cors_headers(request: axum::extract::Request, next: Next) -> Respon
     let preflight = request.method() == Method::OPTIONS;
     let mut response = if preflight { ().into_response() } else { next.run(request).await };
     let headers = response.headers_mut();
-    let allowed: [(HeaderName, &'static str); 4] = [
+    let allowed: [(HeaderName, &'static str); 5] = [
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE, OPTIONS"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "X-Requested-With, Content-Type, Authorization"),
-        // Unless it is listed, the scripts of web clients cannot read it.
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Quorate-Freshness"),
+        // Unless they are listed, the scripts of web clients cannot read them.
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Quorate-Freshness, Retry-After"),
+        // Otherwise, browsers ask again after five seconds. None believes more than a day.
+        (header::ACCESS_CONTROL_MAX_AGE, "86400"),
     ];
     for (name, value) in allowed {
         headers.insert(name, HeaderValue::from_static(value));

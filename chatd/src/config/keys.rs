@@ -1,13 +1,17 @@
 //! Table of all configuration keys.
 
-use super::values::{
-    ELECTION_MAX, ELECTION_MIN, GRACE, HEARTBEAT, NOWHERE, PERIOD, bounded_duration, localpart_list, receiver_url,
-    server_name, session_lifetime,
+use super::parsers::{
+    AUTOMATIC, at_least, host_port, log_level, non_empty, number_between, one_of, optional_path, parse_mebibytes,
+    positive_count, socket_address, storage_reserve,
 };
-use super::{ClientTlsFiles, Config, LogFormat, Ratio, RegistrationMode, TrustedProxies};
+use super::values::{
+    ELECTION_MAX, ELECTION_MIN, GRACE, HEARTBEAT, LEEWAY, NOWHERE, PERIOD, POD_TIMEOUT, SESSION, bounded_duration,
+    localpart_list, receiver_url, server_name, session_lifetime, web_url,
+};
+use super::{ClientTlsFiles, Config, JwtAlgorithm, LogFormat, Ratio, RegistrationMode, TrustedProxies};
 use quorate_duration::format_duration;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 /// Configuration key: its name, the values that it accepts and its field in [`Config`].
 pub struct ConfigKey {
@@ -246,19 +250,133 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         path: "registration",
-        kind: "`open` or `closed`",
+        kind: "`open`, `token` or `closed`",
         default: KeyDefault::Value("open"),
-        meaning: "Whether anyone who can reach a client listener may create an account.",
+        meaning: "Who may create an account: anyone who can reach a client listener, whoever knows the token in `accounts.registrationTokenFile` (with Matrix clients only), or nobody.",
         set: |c, v| {
-            one_of(v, &[("open", RegistrationMode::Open), ("closed", RegistrationMode::Closed)])
-                .map(|v| c.registration = v)
+            let modes = [
+                ("open", RegistrationMode::Open),
+                ("token", RegistrationMode::Token),
+                ("closed", RegistrationMode::Closed),
+            ];
+            one_of(v, &modes).map(|v| c.registration = v)
         },
         show: |c| {
             json!(match c.registration {
                 RegistrationMode::Open => "open",
+                RegistrationMode::Token => "token",
                 RegistrationMode::Closed => "closed",
             })
         },
+    },
+    ConfigKey {
+        path: "accounts.registrationTokenFile",
+        kind: "path of a file",
+        default: KeyDefault::Computed("none"),
+        meaning: "File with the token that people need to register if `registration` is `token`. Read at startup; give all pods the same.",
+        set: |c, v| {
+            c.accounts.registration_token_file = optional_path(v);
+            Ok(())
+        },
+        show: |c| json!(c.accounts.registration_token_file.clone().unwrap_or_default()),
+    },
+    ConfigKey {
+        path: "accounts.sharedSecretFile",
+        kind: "path of a file",
+        default: KeyDefault::Computed("none: nobody can register accounts that way"),
+        meaning: "File with the secret with which administrators register accounts at `/_synapse/admin/v1/register`, whatever `registration` says. Read at startup; give all pods the same.",
+        set: |c, v| {
+            c.accounts.shared_secret_file = optional_path(v);
+            Ok(())
+        },
+        show: |c| json!(c.accounts.shared_secret_file.clone().unwrap_or_default()),
+    },
+    ConfigKey {
+        path: "accounts.termsUrl",
+        kind: "`none`, or a URL",
+        default: KeyDefault::Value(NOWHERE),
+        meaning: "Terms of service that people must accept to register, with Matrix clients only.",
+        set: |c, v| web_url(v).map(|v| c.accounts.terms_url = v),
+        show: |c| json!(c.accounts.terms_url.as_deref().unwrap_or(NOWHERE)),
+    },
+    ConfigKey {
+        path: "accounts.termsVersion",
+        kind: "text",
+        default: KeyDefault::Value("1.0"),
+        meaning: "Version of these terms.",
+        set: |c, v| non_empty(v).map(|v| c.accounts.terms_version = v),
+        show: |c| json!(c.accounts.terms_version),
+    },
+    ConfigKey {
+        path: "accounts.accessTokenLifetime",
+        kind: "duration, 1s to 3650d",
+        default: KeyDefault::Value("5m"),
+        meaning: "Lifetime of the access tokens of clients that use refresh tokens. `sessions.lifetime` is then the time without a refresh after which the session expires.",
+        set: |c, v| bounded_duration(&SESSION, v).map(|v| c.accounts.access_token_lifetime = v),
+        show: |c| json!(format_duration(c.accounts.access_token_lifetime)),
+    },
+    ConfigKey {
+        path: "accounts.jwt.algorithm",
+        kind: "`none`, `HS256`, `RS256`, `ES256` or `EdDSA`",
+        default: KeyDefault::Value(NOWHERE),
+        meaning: "Signature of the JSON Web Tokens with which people log in (`org.matrix.login.jwt`): the claim `sub` names the account, which the first login registers.",
+        set: |c, v| {
+            let known = [JwtAlgorithm::Hs256, JwtAlgorithm::Rs256, JwtAlgorithm::Es256, JwtAlgorithm::EdDsa];
+            let mut choices = vec![(NOWHERE, None)];
+            choices.extend(known.map(|algorithm| (algorithm.name(), Some(algorithm))));
+            one_of(v, &choices).map(|v| c.accounts.jwt.algorithm = v)
+        },
+        show: |c| json!(c.accounts.jwt.algorithm.map_or(NOWHERE, JwtAlgorithm::name)),
+    },
+    ConfigKey {
+        path: "accounts.jwt.keyFile",
+        kind: "path of a file",
+        default: KeyDefault::Computed("none"),
+        meaning: "File with the public key that verifies these tokens (PEM, `BEGIN PUBLIC KEY`), or with the secret for `HS256`. Read at startup; give all pods the same.",
+        set: |c, v| {
+            c.accounts.jwt.key_file = optional_path(v);
+            Ok(())
+        },
+        show: |c| json!(c.accounts.jwt.key_file.clone().unwrap_or_default()),
+    },
+    ConfigKey {
+        path: "accounts.jwt.issuer",
+        kind: "text",
+        default: KeyDefault::Computed("none: any issuer"),
+        meaning: "Issuer (`iss`) that these tokens must name.",
+        set: |c, v| {
+            c.accounts.jwt.issuer = Some(v.to_owned()).filter(|issuer| !issuer.is_empty());
+            Ok(())
+        },
+        show: |c| json!(c.accounts.jwt.issuer.clone().unwrap_or_default()),
+    },
+    ConfigKey {
+        path: "accounts.jwt.audiences",
+        kind: "texts, separated by commas",
+        default: KeyDefault::Computed("none: any audience"),
+        meaning: "Audiences (`aud`) of which these tokens must name one.",
+        set: |c, v| {
+            let named = v.split(',').map(str::trim).filter(|audience| !audience.is_empty());
+            c.accounts.jwt.audiences = named.map(str::to_owned).collect();
+            Ok(())
+        },
+        show: |c| json!(c.accounts.jwt.audiences.join(",")),
+    },
+    ConfigKey {
+        path: "accounts.jwt.leeway",
+        kind: "duration, at most 1h",
+        default: KeyDefault::Value("1m"),
+        meaning: "Difference between the clocks of the issuer and of this server that is tolerated in the times of these tokens.",
+        set: |c, v| bounded_duration(&LEEWAY, v).map(|v| c.accounts.jwt.leeway = v),
+        show: |c| json!(format_duration(c.accounts.jwt.leeway)),
+    },
+    ConfigKey {
+        path: "publicBaseUrl",
+        kind: "`none`, or a URL such as `https://chat.example.org`",
+        default: KeyDefault::Value(NOWHERE),
+        meaning: "Address at which Matrix clients reach this server, which `/.well-known/matrix/client` tells them.",
+        set: |c, v| web_url(v).map(|v| c.accounts.base_url = v),
+        show: |c| json!(c.accounts.base_url.as_deref().unwrap_or(NOWHERE)),
     },
     ConfigKey {
         path: "administrators",
@@ -291,6 +409,22 @@ pub const KEYS: &[ConfigKey] = &[
         meaning: "Length of that period.",
         set: |c, v| bounded_duration(&PERIOD, v).map(|v| c.rate_limit.per = v),
         show: |c| json!(format_duration(c.rate_limit.per)),
+    },
+    ConfigKey {
+        path: "presence.enabled",
+        kind: "`true` or `false`",
+        default: KeyDefault::Value("true"),
+        meaning: "Whether users see who is there of those with whom they share a room. Where thousands share a room, turning it off saves work.",
+        set: |c, v| one_of(v, &[("true", true), ("false", false)]).map(|v| c.presence.enabled = v),
+        show: |c| json!(c.presence.enabled),
+    },
+    ConfigKey {
+        path: "presence.podTimeout",
+        kind: "duration, 600ms to 10m",
+        default: KeyDefault::Value("30s"),
+        meaning: "Time after which the presence and typing of a pod's users is dropped if nothing was heard from the pod. Those users are present again as soon as their clients reach another pod.",
+        set: |c, v| bounded_duration(&POD_TIMEOUT, v).map(|v| c.presence.pod_timeout = v),
+        show: |c| json!(format_duration(c.presence.pod_timeout)),
     },
     ConfigKey {
         path: "quotas.devices",
@@ -439,101 +573,5 @@ fn client_tls_files(config: &mut Config) -> &mut ClientTlsFiles {
     config.tls.client.get_or_insert_default()
 }
 
-fn non_empty(value: &str) -> Result<String, String> {
-    if value.trim().is_empty() { Err("it is empty".into()) } else { Ok(value.to_owned()) }
-}
-
-fn socket_address(value: &str) -> Result<SocketAddr, String> {
-    value.parse().map_err(|_| "write an IP address and a port, such as 0.0.0.0:7400 or [::]:7400".to_owned())
-}
-
-fn host_port(value: &str) -> Result<String, String> {
-    let port =
-        value.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
-    match port {
-        Some(port) if port > 0 && !value.contains('/') => Ok(value.to_owned()),
-        _ => Err("write host:port, such as team-0.team-peers:7401".into()),
-    }
-}
-
-fn at_least(least: u64, value: &str) -> Result<u64, String> {
-    value.parse().ok().filter(|n| *n >= least).ok_or_else(|| format!("write a number of at least {least}"))
-}
-
-/// Value that reserves a share of the volume.
-const AUTOMATIC: &str = "auto";
-
-fn storage_reserve(value: &str) -> Result<Option<u64>, String> {
-    match value.parse() {
-        _ if value == AUTOMATIC => Ok(None),
-        Ok(mebibytes) => Ok(Some(mebibytes)),
-        Err(_) => Err(format!("write a number of MiB, 0 for none, or {AUTOMATIC}")),
-    }
-}
-
-fn positive_count(value: &str) -> Result<u32, String> {
-    value.parse().ok().filter(|n| (1..=1_000_000).contains(n)).ok_or_else(|| "write a number from 1 to 1000000".into())
-}
-
-fn number_between(least: usize, most: usize, value: &str) -> Result<usize, String> {
-    let range = || format!("write a number from {least} to {most}");
-    value.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(range)
-}
-
-/// Parses a size in MiB into bytes. The largest request (2 MiB) must fit into the smallest part of the budget, an
-/// eighth; hence the lower bound of 16.
-fn parse_mebibytes(value: &str) -> Result<usize, String> {
-    number_between(16, 65_536, value).map(|mebibytes| mebibytes << 20)
-}
-
-fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(value)).map(|(_, choice)| *choice);
-    found.ok_or_else(|| {
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        format!("write {}", names.join(" or "))
-    })
-}
-
-fn log_level(value: &str) -> Result<String, String> {
-    let wrong = |e: &dyn std::fmt::Display| format!("write error, warn, info, debug, trace or directives ({e})");
-    if value.trim().is_empty() {
-        return Err("it is empty".into());
-    }
-    tracing_subscriber::EnvFilter::try_new(value).map(|_| value.to_owned()).map_err(|e| wrong(&e))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_variables_and_flags_follow_from_the_path() {
-        let key = |path| KEYS.iter().find(|key| key.path == path).unwrap();
-        assert_eq!(key("raft.heartbeatInterval").env(), "QUORATE_RAFT_HEARTBEAT_INTERVAL");
-        assert_eq!(key("tls.caFile").flag(), "tls-ca-file");
-        assert_eq!(key("serverName").env(), "QUORATE_SERVER_NAME");
-    }
-
-    #[test]
-    fn each_key_stands_once() {
-        let mut paths: Vec<_> = KEYS.iter().map(|key| key.path).collect();
-        paths.sort_unstable();
-        paths.dedup();
-        assert_eq!(paths.len(), KEYS.len());
-    }
-
-    #[test]
-    fn each_default_is_a_value_that_its_key_takes_and_shows() {
-        for key in KEYS {
-            if let KeyDefault::Value(default) = key.default {
-                let mut config = Config::unset();
-                (key.set)(&mut config, default).unwrap_or_else(|e| panic!("{}: {e}", key.path));
-                let shown = match (key.show)(&config) {
-                    Value::String(text) => text,
-                    other => other.to_string(),
-                };
-                assert_eq!(shown, default, "{}", key.path);
-            }
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::keys::KeyDefault;
 use super::written::WrittenConfig;
-use super::{Config, ConfigError, KEYS};
+use super::{Config, ConfigError, KEYS, RegistrationMode};
 
 /// Facts about the environment that computed defaults are derived from, looked up once by the caller.
 #[derive(Clone, Debug)]
@@ -40,6 +40,7 @@ pub fn resolve_config(written: &WrittenConfig, around: &HostEnvironment) -> Resu
     compute_defaults(&mut config, around);
     check_times(&config)?;
     check_client_tls(&mut config)?;
+    check_registration(&config)?;
     Ok(config)
 }
 
@@ -77,6 +78,19 @@ fn check_client_tls(config: &mut Config) -> Result<(), ConfigError> {
         (false, true) => ("tls.client.keyFile", "tls.client.certFile is set, so its private key must be set, too"),
     };
     Err(ConfigError::Together { key, reason: reason.into() })
+}
+
+/// Checks that there is a token if people need one to register, and a key if they log in with signed tokens.
+fn check_registration(config: &Config) -> Result<(), ConfigError> {
+    if config.registration == RegistrationMode::Token && config.accounts.registration_token_file.is_none() {
+        let reason = "registration is `token`, so this file must be set, too".to_owned();
+        return Err(ConfigError::Together { key: "accounts.registrationTokenFile", reason });
+    }
+    if config.accounts.jwt.algorithm.is_some() && config.accounts.jwt.key_file.is_none() {
+        let reason = "accounts.jwt.algorithm is set, so this file must be set, too".to_owned();
+        return Err(ConfigError::Together { key: "accounts.jwt.keyFile", reason });
+    }
+    Ok(())
 }
 
 fn check_times(config: &Config) -> Result<(), ConfigError> {
@@ -138,11 +152,19 @@ mod tests {
                 ["traces.endpoint", "c.yaml", "http://collector"],
             ),
             ("serverName: a.org\ntraces: {sampleRatio: 1%}", ["traces.sampleRatio", "c.yaml", "0.01"]),
-            ("serverName: a.org\nregistration: maybe", ["registration", "c.yaml", "open or closed"]),
+            ("serverName: a.org\nregistration: maybe", ["registration", "c.yaml", "open or token or closed"]),
         ] {
             let error = resolved(yaml, None).unwrap_err();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         }
+    }
+
+    #[test]
+    fn a_registration_by_token_needs_one() {
+        let error = resolved("serverName: a.org\nregistration: token", None).unwrap_err();
+        assert!(error.contains("accounts.registrationTokenFile"), "{error}");
+        let with = "serverName: a.org\nregistration: token\naccounts: {registrationTokenFile: /x}";
+        assert_eq!(resolved(with, None).unwrap().registration, RegistrationMode::Token);
     }
 
     #[test]

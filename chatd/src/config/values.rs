@@ -21,9 +21,14 @@ pub(super) const ELECTION_MIN: RangeInclusive<Duration> = LEAST..=Duration::from
 pub(super) const ELECTION_MAX: RangeInclusive<Duration> = LEAST..=MINUTE;
 /// Bounds of `sessions.lifetime`. A shorter lifetime is a slip: milliseconds where minutes were meant. Ten years are as
 /// good as for ever, and do not overflow wherever they are added to a time.
-const SESSION: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR.saturating_mul(87_600);
+pub(super) const SESSION: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR.saturating_mul(87_600);
+/// Bounds of `accounts.jwt.leeway`. More would accept tokens long after their time.
+pub(super) const LEEWAY: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
 /// Bounds of `rateLimit.per`. A user who has spent the budget has to wait that long.
 pub(super) const PERIOD: RangeInclusive<Duration> = LEAST..=HOUR.saturating_mul(24);
+/// Bounds of `presence.podTimeout`. A pod gives six signs of life in that time, at most ten a second; and nobody waits for
+/// minutes to see that somebody is gone.
+pub(super) const POD_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(600)..=Duration::from_secs(600);
 /// Bounds of `shutdownGrace`. Kubernetes kills a pod at the end of its own grace period, and none is longer than an
 /// hour.
 pub(super) const GRACE: RangeInclusive<Duration> = LEAST..=HOUR;
@@ -90,6 +95,19 @@ pub(super) fn receiver_url(value: &str) -> Result<Option<String>, String> {
     }
 }
 
+/// Parses an address that people open, `http` or `https`; [`NOWHERE`] yields `None`.
+pub(super) fn web_url(value: &str) -> Result<Option<String>, String> {
+    if value == NOWHERE {
+        return Ok(None);
+    }
+    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+    let authority = rest.map(|rest| rest.split_once(['/', '?', '#']).map_or(rest, |(authority, _)| authority));
+    match authority.filter(|authority| is_host_with_port(authority)) {
+        Some(_) if value.parse::<http::Uri>().is_ok() => Ok(Some(value.to_owned())),
+        _ => Err(format!("write a URL such as https://chat.example.org, or {NOWHERE}")),
+    }
+}
+
 /// Checks for `host`, `host:port`, `[address]` or `[address]:port`.
 fn is_host_with_port(value: &str) -> bool {
     let (host, port) = match value.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -140,6 +158,17 @@ mod tests {
             assert!(server_name(name).is_err(), "{name}");
         }
         assert!(server_name(&"a".repeat(64)).is_err());
+    }
+
+    #[test]
+    fn an_address_for_people_is_a_url() {
+        for right in ["https://chat.example.org", "http://[::1]:8008/", "https://a.org/terms?v=1"] {
+            assert_eq!(web_url(right), Ok(Some(right.into())));
+        }
+        for wrong in ["", "chat.example.org", "ftp://a.org", "https://", "https://a b"] {
+            assert!(web_url(wrong).unwrap_err().contains("https://"), "{wrong}");
+        }
+        assert_eq!(web_url(NOWHERE), Ok(None));
     }
 
     #[test]

@@ -138,6 +138,7 @@ mod tests {
             user_id: format!("@{localpart}:a"),
             device_id: "D".into(),
             expires_ms: 0,
+            confirms_refresh: false,
             lifetime_ms: 0,
         }
     }

@@ -6,8 +6,10 @@
 //! a snapshot came) it begins anew, and all readers read rows once.
 
 use bytes::Bytes;
+use quorate_core::apply::KeyChangeHint;
 use quorate_core::id::{Position, RoomNumber};
 use quorate_core::query::{PAGE_BYTES, QueryError, RoomEvent};
+use quorate_core::receipt::{ReadReceipt, ReceiptKind};
 use quorate_core::table::{ChangeSet, Table, key};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +72,18 @@ enum TailItem {
     /// Users whose memberships, devices or account data a commit changes, placed at the commit's beginning. The rows
     /// have to say what these users may see.
     Users(Position, Arc<BTreeSet<String>>),
+    Receipt(Arc<TailReceipt>),
+    /// A user whose devices or keys a commit changes, placed as the users are.
+    Keys(Position, Arc<KeyChangeHint>),
+}
+
+/// A new public receipt.
+#[derive(Clone, Debug)]
+pub struct TailReceipt {
+    /// Identifier of the room.
+    pub room_id: Arc<str>,
+    /// Receipt as it was set.
+    pub receipt: ReadReceipt,
 }
 
 /// A new event, as its row.
@@ -94,7 +108,8 @@ impl TailItem {
     fn at(&self) -> Position {
         match self {
             Self::Event(event) => event.at,
-            Self::Users(at, _) => *at,
+            Self::Users(at, _) | Self::Keys(at, _) => *at,
+            Self::Receipt(found) => found.receipt.changed,
         }
     }
 
@@ -102,6 +117,10 @@ impl TailItem {
         match self {
             Self::Event(event) => event.row.len(),
             Self::Users(_, users) => users.iter().map(String::len).sum(),
+            Self::Receipt(found) => found.receipt.weight(),
+            Self::Keys(_, hint) => {
+                hint.localpart.len() + size_of::<RoomNumber>() * hint.rooms.as_ref().map_or(0, Vec::len)
+            }
         }
     }
 }
@@ -111,8 +130,8 @@ impl TailItem {
 pub struct TailAddition(Vec<TailItem>);
 
 impl TailAddition {
-    /// Collects the new events among the changes of a commit whose first event is at `first` or later, and the users
-    /// that it concerns; `None` if the commit changes older events, too.
+    /// Collects the new events among the changes of a commit whose first event is at `first` or later, the users that it
+    /// concerns, and those whose keys it changes; `None` if the commit changes older events, too.
     ///
     /// # Errors
     /// If a room cannot be read.
@@ -120,9 +139,16 @@ impl TailAddition {
         changes: &ChangeSet,
         first: Position,
         users: &BTreeSet<String>,
+        keys: &[KeyChangeHint],
         room_id: impl Fn(RoomNumber) -> Result<String, QueryError>,
     ) -> Result<Option<Self>, QueryError> {
         let mut room_ids = BTreeMap::<RoomNumber, Arc<str>>::new();
+        let mut id_of = |room: RoomNumber| -> Result<Arc<str>, QueryError> {
+            match room_ids.get(&room) {
+                Some(known) => Ok(known.clone()),
+                None => Ok(room_ids.entry(room).or_insert(room_id(room)?.into()).clone()),
+            }
+        };
         let mut events = Vec::new();
         for (key, row) in changes.of(Table::Timeline) {
             let (Some(room), Some(at), Some(row)) = (key::leading_room(key), key::trailing_position(key), row) else {
@@ -132,18 +158,25 @@ impl TailAddition {
             if at < first {
                 return Ok(None);
             }
-            let room_id = match room_ids.get(&room) {
-                Some(known) => known.clone(),
-                None => room_ids.entry(room).or_insert(room_id(room)?.into()).clone(),
-            };
+            let room_id = id_of(room)?;
             let event = OnceLock::new();
             events.push(TailItem::Event(Arc::new(FreshEvent { at, room, room_id, row: row.clone(), event })));
+        }
+        for (key, row) in changes.of(Table::Receipt) {
+            // A removed receipt is one of a user who has left.
+            let Some(row) = row else { continue };
+            let receipt = ReadReceipt::of_row(key, row.clone())?;
+            if receipt.kind == ReceiptKind::Public {
+                let room_id = id_of(receipt.room)?;
+                events.push(TailItem::Receipt(Arc::new(TailReceipt { room_id, receipt })));
+            }
         }
         if !users.is_empty() {
             events.push(TailItem::Users(first, Arc::new(users.clone())));
         }
+        events.extend(keys.iter().map(|hint| TailItem::Keys(first, Arc::new(hint.clone()))));
         // Rows come by room; at the same position the users go first.
-        events.sort_by_key(|item| (item.at(), matches!(item, TailItem::Event(_))));
+        events.sort_by_key(|item| (item.at(), !matches!(item, TailItem::Users(..) | TailItem::Keys(..))));
         Ok(Some(Self(events)))
     }
 }
@@ -153,6 +186,10 @@ impl TailAddition {
 pub struct TailPage {
     /// Events in timeline order.
     pub events: Vec<RoomEvent>,
+    /// Public receipts in the order in which they were set.
+    pub receipts: Vec<TailReceipt>,
+    /// Users with whom the reader shares a room and whose devices or keys changed, with the positions of the changes.
+    pub key_changes: Vec<(Position, Arc<KeyChangeHint>)>,
     /// Cursor from which the reader goes on.
     pub next: Position,
     /// `true` if there is more already.
@@ -199,8 +236,8 @@ impl EventTail {
         self.lagged.load(Ordering::Relaxed)
     }
 
-    /// Returns at most `limit` events of these rooms after a cursor, and some [`PAGE_BYTES`] of them, for a user who is
-    /// in all of the rooms; `None` if the tail cannot tell.
+    /// Returns at most `limit` events and receipts of these rooms after a cursor, and some [`PAGE_BYTES`] of them, for a
+    /// user who is in all of the rooms; `None` if the tail cannot tell.
     pub fn after(
         &self,
         after: Position,
@@ -217,28 +254,44 @@ impl EventTail {
             return None;
         }
         let mut found = Vec::new();
+        let mut receipts = Vec::new();
+        let mut key_changes = Vec::new();
         let mut next = ring.end;
         let mut more = false;
         let mut bytes = 0;
         for item in ring.items.range(ring.items.partition_point(|item| item.at() <= after)..) {
             match item {
                 TailItem::Users(_, users) if users.contains(localpart) => return None,
-                TailItem::Event(event) if rooms.contains(&event.room) => {
-                    if found.len() == limit || bytes >= PAGE_BYTES {
-                        (next, more) = (event.at.before(), true);
-                        break;
-                    }
-                    bytes += event.row.len();
-                    found.push(event.clone());
-                }
-                TailItem::Users(..) | TailItem::Event(_) => {}
+                TailItem::Users(..) => continue,
+                TailItem::Event(event) if !rooms.contains(&event.room) => continue,
+                TailItem::Receipt(found) if !rooms.contains(&found.receipt.room) => continue,
+                TailItem::Keys(_, hint) => match &hint.rooms {
+                    // In more rooms than are listed: the rows tell.
+                    None => return None,
+                    Some(of) if !of.iter().any(|room| rooms.contains(room)) => continue,
+                    Some(_) => {}
+                },
+                TailItem::Event(_) | TailItem::Receipt(_) => {}
+            }
+            if found.len() + receipts.len() == limit || bytes >= PAGE_BYTES {
+                next = item.at().before();
+                more = true;
+                break;
+            }
+            bytes += item.bytes();
+            match item {
+                TailItem::Event(event) => found.push(event.clone()),
+                TailItem::Receipt(receipt) => receipts.push(receipt.clone()),
+                TailItem::Keys(at, hint) => key_changes.push((*at, hint.clone())),
+                TailItem::Users(..) => {}
             }
         }
         let applied = found.first().and_then(|oldest| ring.times.of(oldest.at));
         // Before the events are decoded: the apply thread takes this lock for each commit.
         drop(ring);
         let events = found.iter().map(|event| event.event().cloned()).collect::<Option<_>>()?;
-        Some(TailPage { events, next, more, applied })
+        let receipts = receipts.iter().map(|receipt| TailReceipt::clone(receipt)).collect();
+        Some(TailPage { events, receipts, key_changes, next, more, applied })
     }
 }
 

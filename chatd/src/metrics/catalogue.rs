@@ -70,6 +70,19 @@ declare! {
 }
 
 declare! {
+    /// Metrics of typing and presence, which never enter the log.
+    pub(crate) struct EphemeralMetrics, "Typing and presence" {
+        kept: IntGaugeVec = "quorate_ephemeral_entries" ["kind"]
+            "Entries kept of all pods: for `typing`, in one room each, and for `presence`, of one user each.";
+        refused: IntCounterVec = "quorate_ephemeral_refused_total" ["kind"]
+            "New entries refused because as many are kept as there may be.";
+        received: IntCounter = "quorate_ephemeral_received_total" [] "Entries received from other pods.";
+        pods: IntGauge = "quorate_ephemeral_pods" []
+            "Other pods whose typing and presence is known: those that were heard of recently.";
+    }
+}
+
+declare! {
     /// Metrics of commands on their way to an outcome, and of reads.
     pub(crate) struct ProposalMetrics, "Proposals and reads" {
         ended: IntCounterVec = "quorate_proposals_total" ["outcome"]
@@ -268,6 +281,7 @@ instruments! {
     listeners: ListenerMetrics;
     logins: LoginMetrics;
     delivery: DeliveryMetrics;
+    ephemeral: EphemeralMetrics;
     proposals: ProposalMetrics;
     log: LogMetrics;
     apply: ApplyMetrics;

@@ -40,6 +40,8 @@ async fn used() -> ChatMetrics {
     metrics.all.raft.peer_lag.with_label_values(&["team-1"]).set(1);
     metrics.all.raft.peer_age.with_label_values(&["team-1"]).set(1.0);
     metrics.delivery(ClientApi::Grpc).handed(Some(Instant::now()));
+    metrics.ephemeral_kept(1, 1, 1);
+    metrics.ephemeral_refused(1, 1);
     SyncAnswer::ALL.into_iter().for_each(|answer| metrics.synced(answer));
     metrics
 }

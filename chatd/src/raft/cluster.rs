@@ -48,6 +48,9 @@ pub trait StateFacts: Send + Sync + 'static {
     /// Returns at most `limit` users whose latest profile change does not show in all of their rooms yet.
     fn unfinished_renewals(&self, limit: usize) -> Vec<String>;
 
+    /// Returns at most `limit` deactivated users of whom something is left to remove.
+    fn unfinished_departures(&self, limit: usize) -> Vec<String>;
+
     /// Returns `true` if reading may wait for a disk.
     fn may_block(&self) -> bool;
 }

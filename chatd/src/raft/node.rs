@@ -19,7 +19,7 @@ use super::{
     membership::{AdminError, AdminParts, ClusterAdmin, CompactionOptions},
     network::{NetworkFactory, PeerSet, snapshot::ReceiveSnapshot},
     observe::{RaftObserver, report_elections},
-    peer::PeerListener,
+    peer::{PeerListener, gossip::GossipSlot},
     propose::{AcceptedLookup, ProposeOptions, Proposer, RateLimit},
     read_index::ReadGate,
     snapshot::{ReceiveOptions, SendOptions, SnapshotReceiver, SnapshotSender, SnapshotShelf},
@@ -227,6 +227,7 @@ impl NodeHandle {
             closed: stop.clone(),
             observer: options.observer.clone(),
             volume: options.volume.clone(),
+            gossip: GossipSlot::default(),
         };
         let node = Self { proposer, reads, cluster, administration, peer_listener, own, consensus, log, tasks, stop };
         node.spawn(node.administration.clone().keep_bootstrapped());
@@ -234,6 +235,7 @@ impl NodeHandle {
         node.spawn(node.administration.clone().keep_history_bounded());
         node.spawn(node.administration.clone().keep_devices_bounded());
         node.spawn(node.administration.clone().keep_profiles_shown());
+        node.spawn(node.administration.clone().keep_departures_going());
         node.spawn(keep_time(node.administration.clone(), time, leadership.clone()));
         node.spawn(report_elections(leadership.clone(), options.observer));
         let level = feed.level().clone();
@@ -254,6 +256,12 @@ impl NodeHandle {
     #[must_use]
     pub fn own(&self) -> &ClusterMember {
         &self.own
+    }
+
+    /// Returns this node's view of leadership and membership.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        Leadership::of(self.own.node_id, &self.consensus)
     }
 
     /// Transfers leadership to a caught-up voter, if this node leads and there is one; the first step of an orderly
@@ -333,6 +341,11 @@ impl<S: StateStore> StateFacts for StoreFacts<S> {
     fn unfinished_renewals(&self, limit: usize) -> Vec<String> {
         let view = self.0.view();
         StateView::open(&view).and_then(|view| view.unfinished_renewals(limit)).unwrap_or_default()
+    }
+
+    fn unfinished_departures(&self, limit: usize) -> Vec<String> {
+        let view = self.0.view();
+        StateView::open(&view).and_then(|view| view.unfinished_departures(limit)).unwrap_or_default()
     }
 
     fn may_block(&self) -> bool {

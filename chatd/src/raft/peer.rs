@@ -5,10 +5,12 @@
 
 mod append;
 mod forward;
+pub mod gossip;
 mod rights;
 pub mod serve;
 
 use self::forward::ForwardSession;
+use self::gossip::{GossipFrames, GossipSlot};
 use super::{
     clock::{put_time, told_stamp},
     cluster::ClusterMonitor,
@@ -60,6 +62,8 @@ pub struct PeerListener {
     pub observer: Arc<dyn RaftObserver>,
     /// Gauge of this pod's volume, which is reported to leaders.
     pub volume: VolumeGauge,
+    /// Source of typing and presence, for peers that ask.
+    pub gossip: GossipSlot,
 }
 
 impl PeerListener {
@@ -133,6 +137,7 @@ impl Raft for PeerListener {
     type AppendStream = BoxStream<'static, Result<pb::AppendResponse, Status>>;
     type InstallSnapshotStream = SnapshotResponses;
     type ForwardStream = BoxStream<'static, Result<pb::ForwardResponse, Status>>;
+    type GossipStream = GossipFrames;
 
     async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
         self.answer_candidate(VoteKind::Vote, request).await
@@ -211,5 +216,11 @@ impl Raft for PeerListener {
         self.known(request.target.as_ref(), from)?;
         // The leader that is present, not merely the one voted for: the readiness of the caller depends on it.
         Ok(Response::new(pb::AnnounceResponse { leader_node_id: self.cluster.status().leader.unwrap_or(0) }))
+    }
+
+    async fn gossip(&self, request: Request<pb::GossipRequest>) -> Result<Response<Self::GossipStream>, Status> {
+        let from = remote_ip(&request);
+        self.known(request.into_inner().target.as_ref(), from)?;
+        Ok(Response::new(self.gossip.frames()?))
     }
 }

@@ -419,6 +419,16 @@ impl ProposerCore {
 
     /// Takes a token from the user's bucket; returns `true` if the command needed one.
     fn take_token(&self, envelope: &Envelope) -> Result<bool, ProposeError> {
+        if let Some(limiter) = self.limiter.as_ref().filter(|_| limit::is_frequent(envelope)) {
+            let taken = limiter.take_frequent(&envelope.user, Instant::now());
+            // Never given back: a repetition costs too little to be counted twice.
+            return taken.map(|()| false).map_err(|retry_after| ProposeError::RateLimited { retry_after });
+        }
+        if let Some(limiter) = self.limiter.as_ref().filter(|_| limit::is_receipt(envelope)) {
+            // Not given back: a receipt that fails costs a tenth of a write.
+            let taken = limiter.take_for_receipt(&envelope.user, Instant::now());
+            return taken.map(|()| false).map_err(|retry_after| ProposeError::RateLimited { retry_after });
+        }
         let Some(limiter) = self.limiter.as_ref().filter(|_| limit::is_limited(envelope)) else { return Ok(false) };
         match limiter.take(&envelope.user, Instant::now()) {
             Ok(()) => Ok(true),
@@ -455,7 +465,16 @@ impl OutcomeDoubt {
 fn is_repeatable(envelope: &Envelope) -> bool {
     let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
     !envelope.transaction_id.is_empty()
-        || matches!(kind, Some(Kind::Bootstrap(_) | Kind::Register(_) | Kind::OpenSession(_)))
+        || matches!(
+            kind,
+            Some(
+                Kind::Bootstrap(_)
+                    | Kind::Register(_)
+                    | Kind::OpenSession(_)
+                    | Kind::RefreshSession(_)
+                    | Kind::KeepSigningKey(_)
+            )
+        )
 }
 
 fn propose_result(result: &Result<Outcome, ProposeError>) -> ProposeResult {

@@ -6,12 +6,12 @@ use super::refusal::ELECTION_WAIT;
 use super::session::saturating_millis;
 use super::write::{WriteProposal, no_randomness, unexpected_outcome};
 use super::{
-    CallerSession, ChatService, ReadConsistency, RefusalCode, RequestRefusal, ServedFreshness, limits, password, token,
+    CallerSession, ChatService, ReadConsistency, RefusalCode, RegistrationApproval, RequestRefusal, ServedFreshness,
+    limits, password, token,
 };
+use bytes::Bytes;
 use quorate_core::id;
-use quorate_core::proto::log::{
-    CloseSession, Envelope, NewSession, OpenSession, Outcome, Register, command::Kind, outcome,
-};
+use quorate_core::proto::log::{CloseSession, NewSession, OpenSession, Outcome, Register, command::Kind, outcome};
 use quorate_core::query::{QueryError, StateView, UserAccount};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +19,15 @@ use std::time::{Duration, Instant};
 
 /// Number of sessions that one command ends when all sessions of an account end: some hundred rows, so that applying
 /// each command takes far less than a millisecond.
-const CLOSED_AT_ONCE: u32 = 64;
+pub(super) const CLOSED_AT_ONCE: u32 = 64;
+
+/// Sessions that are ended together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClosedSessions {
+    Own,
+    All,
+    Others,
+}
 
 /// Credentials and device of a registration or login.
 #[derive(Clone)]
@@ -32,6 +40,8 @@ pub struct NewLogin {
     pub device_id: String,
     /// Display name for the list of devices.
     pub device_display_name: String,
+    /// `true` if the client wants a refresh token.
+    pub wants_refresh: bool,
 }
 
 /// A newly opened session with its access token.
@@ -42,7 +52,10 @@ pub struct LoggedIn {
     pub device_id: String,
     /// Access token; only its hash is kept, so the token can be shown this once.
     pub access_token: String,
-    /// Time without use after which the session ends; `None` means never.
+    /// Refresh token, if the client asked for one; shown this once, too.
+    pub refresh_token: Option<String>,
+    /// Lifetime of the access token: of one that is not refreshed, the time without use after which the session ends.
+    /// `None` means that it does not end.
     pub expires_in: Option<Duration>,
 }
 
@@ -52,16 +65,26 @@ impl ChatService {
     /// # Errors
     /// [`RefusalCode::RegistrationClosed`], [`RefusalCode::UserExists`], [`RefusalCode::InvalidUsername`], [`RefusalCode::LimitExceeded`],
     /// [`RefusalCode::Overloaded`] and the refusals of the proposer.
-    pub async fn register(&self, login: NewLogin, address: IpAddr) -> Result<LoggedIn, RequestRefusal> {
-        let opening = self.opening(&login)?;
-        let outcome = self.make_account(login, Some(opening.session.clone()), address).await?;
+    pub async fn register(
+        &self,
+        login: NewLogin,
+        address: IpAddr,
+        approval: RegistrationApproval,
+    ) -> Result<LoggedIn, RequestRefusal> {
+        let opening = self.opening(&login, address)?;
+        let outcome = self.make_account(login, Some(opening.session.clone()), address, approval).await?;
         self.opened(outcome, opening)
     }
 
     /// Registers an account without a session and returns its user id.
-    pub async fn register_only(&self, login: NewLogin, address: IpAddr) -> Result<String, RequestRefusal> {
+    pub async fn register_only(
+        &self,
+        login: NewLogin,
+        address: IpAddr,
+        approval: RegistrationApproval,
+    ) -> Result<String, RequestRefusal> {
         let localpart = self.parse_new_user(&login.username)?;
-        super::write::expect_done(self.make_account(login, None, address).await?)?;
+        super::write::expect_done(self.make_account(login, None, address, approval).await?)?;
         Ok(id::user_id(&localpart, self.server_name()))
     }
 
@@ -70,16 +93,19 @@ impl ChatService {
         login: NewLogin,
         session: Option<NewSession>,
         address: IpAddr,
+        approval: RegistrationApproval,
     ) -> Result<Outcome, RequestRefusal> {
         // Whether a name is free is a read, and an address without a session has a share of those.
         self.admit_stranger(address)?;
         // Checked before the expensive hash; apply decides whether the name is still free.
-        self.user_available(&login.username).await?;
+        self.check_name(&login.username, approval).await?;
         let localpart = self.parse_new_user(&login.username)?;
         check_login(&login)?;
         // After all other checks: a name that is taken or malformed uses up none of the registrations of an address.
         self.admit_registration(address)?;
-        let made = self.hash_and_propose(&localpart, login.password, session, address).await;
+        let administrator = matches!(approval, RegistrationApproval::SharedSecret { administrator: true });
+        let register = Register { localpart: localpart.clone(), password_hash: String::new(), session, administrator };
+        let made = self.hash_and_propose(register, login.password, address).await;
         match &made {
             // Whoever registers knows the password, so this address is as good as one of a login.
             Ok(_) => self.inner.logins.was_made(&localpart, address, Instant::now()),
@@ -99,15 +125,17 @@ impl ChatService {
 
     async fn hash_and_propose(
         &self,
-        localpart: &str,
+        mut register: Register,
         password: String,
-        session: Option<NewSession>,
         address: IpAddr,
     ) -> Result<Outcome, RequestRefusal> {
-        let lane = QueueLane { address, account: localpart.to_owned() };
-        let password_hash = self.inner.passwords.hash(lane, password).await?;
-        let register = Register { localpart: localpart.to_owned(), password_hash, session };
+        let lane = QueueLane { address, account: register.localpart.clone() };
+        register.password_hash = self.hash_password(lane, password).await?;
         self.propose(WriteProposal::envelope(Kind::Register(register))).await
+    }
+
+    pub(super) async fn hash_password(&self, lane: QueueLane, password: String) -> Result<String, RequestRefusal> {
+        self.inner.passwords.hash(lane, password).await
     }
 
     /// Checks that an account of this name could be registered.
@@ -115,14 +143,14 @@ impl ChatService {
     /// # Errors
     /// [`RefusalCode::RegistrationClosed`], [`RefusalCode::InvalidUsername`], [`RefusalCode::UserExists`].
     pub async fn user_available(&self, username: &str) -> Result<(), RequestRefusal> {
-        if !self.registration_open() {
-            return Err(RequestRefusal::new(
-                RefusalCode::RegistrationClosed,
-                "registration is closed; ask an administrator for an account",
-            ));
-        }
+        self.check_name(username, RegistrationApproval::Stages).await
+    }
+
+    async fn check_name(&self, username: &str, approval: RegistrationApproval) -> Result<(), RequestRefusal> {
+        self.check_registration(approval)?;
         let localpart = self.parse_new_user(username)?;
-        if self.is_administrators_name(&localpart) {
+        let by_administrator = matches!(approval, RegistrationApproval::SharedSecret { .. });
+        if !by_administrator && self.is_administrators_name(&localpart) {
             // Otherwise whoever registers the name first would be the administrator.
             let message =
                 "this name is reserved for an administrator, whose account must exist before it is configured";
@@ -137,7 +165,8 @@ impl ChatService {
     }
 
     fn parse_new_user(&self, username: &str) -> Result<String, RequestRefusal> {
-        self.parse_user(username).map_err(|refusal| RequestRefusal { code: RefusalCode::InvalidUsername, ..refusal })
+        let named = self.parse_typed_user(username);
+        named.map_err(|refusal| RequestRefusal { code: RefusalCode::InvalidUsername, ..refusal })
     }
 
     /// Opens a session for the user who knows the account's password. `address` is the caller's address as rate limits
@@ -147,20 +176,20 @@ impl ChatService {
     /// [`RefusalCode::WrongCredentials`], [`RefusalCode::LimitExceeded`], [`RefusalCode::Overloaded`] and the refusals of the proposer.
     pub async fn login(&self, login: NewLogin, address: IpAddr) -> Result<LoggedIn, RequestRefusal> {
         // The specification knows one error for every login that fails ("Login", M_FORBIDDEN).
-        let localpart = self.parse_user(&login.username).map_err(|_| wrong_credentials())?;
+        let localpart = self.parse_typed_user(&login.username).map_err(|_| wrong_credentials())?;
         check_login(&login)?;
         let mut attempt = LoginAttempt { address, localpart: localpart.clone(), known_device: login.device_id.clone() };
         // A caller who has guessed enough costs no more than this check. Only after it is the device looked up.
-        self.inner.logins.check(&attempt, Instant::now()).map_err(|full| self.guessed_enough(full))?;
+        self.check_guesses(&attempt, Instant::now())?;
         // Looking account and device up is a read for somebody who has no session yet.
         self.admit_stranger(address)?;
         let (account, device_is_known) = self.account_for_login(&localpart, &login.device_id).await?;
         // A made-up device id must not get a count of its own: each new one would be good for ten more guesses.
         if !device_is_known {
             attempt.known_device.clear();
-            self.inner.logins.check(&attempt, Instant::now()).map_err(|full| self.guessed_enough(full))?;
+            self.check_guesses(&attempt, Instant::now())?;
         }
-        let opening = self.opening(&login)?;
+        let opening = self.opening(&login, address)?;
         let stored = account.as_ref().map(|account| account.password_hash.clone());
         let verified = self.verify(attempt, login.password, stored).await?;
         let (true, Some(account)) = (verified, account) else { return Err(wrong_credentials()) };
@@ -169,13 +198,14 @@ impl ChatService {
             session: Some(opening.session.clone()),
             // Apply refuses the session if the password was changed after it was verified here.
             password_version: account.password_version,
+            login_token_hash: Bytes::new(),
         };
         let outcome = self.propose(WriteProposal::envelope(Kind::OpenSession(open))).await?;
         self.opened(outcome, opening)
     }
 
     /// Returns the account if it can be logged in to, and `true` if it has this device.
-    async fn account_for_login(
+    pub(super) async fn account_for_login(
         &self,
         localpart: &str,
         device_id: &str,
@@ -190,8 +220,7 @@ impl ChatService {
         if freshness == ServedFreshness::Stale {
             // The account may be newer than this pod's state, so no password could be called wrong; and without a
             // quorum no session can be opened. Refusing here costs no hash and counts no guess.
-            let message = "logins need a quorum, which this server cannot reach; try again, or use another server";
-            return Err(RequestRefusal::unavailable(message, ELECTION_WAIT));
+            return Err(needs_quorum());
         }
         // As if there were no account: its password is verified against the decoy, and fails in the same time.
         Ok((account.filter(|account| !account.deactivated), device_is_known))
@@ -199,7 +228,7 @@ impl ChatService {
 
     /// Verifies a password when its turn comes. The attempt is charged, and the charge given back, together with the
     /// verification, even if the caller has hung up by then.
-    async fn verify(
+    pub(super) async fn verify(
         &self,
         attempt: LoginAttempt,
         password: String,
@@ -219,6 +248,10 @@ impl ChatService {
         verified.await?.map_err(|full| self.guessed_enough(full))
     }
 
+    pub(super) fn check_guesses(&self, attempt: &LoginAttempt, now: Instant) -> Result<(), RequestRefusal> {
+        self.inner.logins.check(attempt, now).map_err(|full| self.guessed_enough(full))
+    }
+
     fn guessed_enough(&self, full: TooManyGuesses) -> RequestRefusal {
         self.inner.parts.metrics.login_refused(full.count);
         RequestRefusal::from(full)
@@ -230,7 +263,8 @@ impl ChatService {
     /// # Errors
     /// The refusals of the proposer.
     pub async fn logout(&self, session: &CallerSession, all_devices: bool) -> Result<(), RequestRefusal> {
-        while self.close_sessions(session, all_devices).await? {}
+        let which = if all_devices { ClosedSessions::All } else { ClosedSessions::Own };
+        while self.close_sessions(session, which).await? {}
         // The leader has applied the command, this pod perhaps not yet: a caller who is told that the session ended
         // must not find it alive here. A pod that cannot catch up reports that by other means; the session has ended
         // all the same.
@@ -238,17 +272,18 @@ impl ChatService {
         Ok(())
     }
 
-    /// Ends the caller's session, or a batch of all sessions with the caller's own last. Returns `true` if there are
-    /// more.
-    async fn close_sessions(&self, session: &CallerSession, all_devices: bool) -> Result<bool, RequestRefusal> {
+    /// Ends the caller's session, or a batch of the account's sessions, with the caller's own last if it ends, too.
+    /// Returns `true` if there are more.
+    pub(super) async fn close_sessions(
+        &self,
+        session: &CallerSession,
+        which: ClosedSessions,
+    ) -> Result<bool, RequestRefusal> {
+        let all_devices = which != ClosedSessions::Own;
         let at_most = if all_devices { CLOSED_AT_ONCE } else { 0 };
-        let close = CloseSession { device_id: String::new(), all_devices, at_most };
-        let envelope = Envelope {
-            user: session.localpart.clone(),
-            device_id: session.device_id.clone(),
-            ..WriteProposal::envelope(Kind::CloseSession(close))
-        };
-        match self.propose(envelope).await {
+        let keep_own = which == ClosedSessions::Others;
+        let close = CloseSession { device_id: String::new(), all_devices, at_most, keep_own };
+        match self.propose(WriteProposal::of_session(session, Kind::CloseSession(close))).await {
             Ok(outcome) => Ok(matches!(outcome.kind, Some(outcome::Kind::SessionsClosed(closed)) if closed.more)),
             // Ended before, for instance by an attempt of this client whose answer was lost.
             Err(refusal) if refusal.code == RefusalCode::Unauthenticated => Ok(false),
@@ -256,8 +291,9 @@ impl ChatService {
         }
     }
 
-    fn opening(&self, login: &NewLogin) -> Result<PreparedSession, RequestRefusal> {
+    pub(super) fn opening(&self, login: &NewLogin, address: IpAddr) -> Result<PreparedSession, RequestRefusal> {
         let made = token::new_token().map_err(no_randomness)?;
+        let refresh = login.wants_refresh.then(token::new_refresh_token).transpose().map_err(no_randomness)?;
         let device_id = match login.device_id.as_str() {
             "" => token::device_id().map_err(no_randomness)?,
             named => named.to_owned(),
@@ -271,17 +307,24 @@ impl ChatService {
             lifetime_ms,
             continues_device: true,
             max_devices: self.quotas().devices,
+            address: address.to_string(),
+            refresh_hash: refresh.as_ref().map(|refresh| refresh.hash.clone()).unwrap_or_default(),
+            access_lifetime_ms: saturating_millis(self.account_policy().access_token_lifetime),
         };
-        Ok(PreparedSession { session, token: made.token })
+        Ok(PreparedSession { session, token: made.token, refresh_token: refresh.map(|refresh| refresh.token) })
     }
 
-    fn opened(&self, outcome: Outcome, opening: PreparedSession) -> Result<LoggedIn, RequestRefusal> {
-        let lifetime = self.session_lifetime();
+    pub(super) fn opened(&self, outcome: Outcome, opening: PreparedSession) -> Result<LoggedIn, RequestRefusal> {
+        let lifetime = match opening.refresh_token {
+            Some(_) => self.account_policy().access_token_lifetime,
+            None => self.session_lifetime(),
+        };
         match outcome.kind {
             Some(outcome::Kind::SessionOpened(opened)) => Ok(LoggedIn {
                 user_id: opened.user_id,
                 device_id: opened.device_id,
                 access_token: opening.token,
+                refresh_token: opening.refresh_token,
                 expires_in: (!lifetime.is_zero()).then_some(lifetime),
             }),
             other => Err(unexpected_outcome(other.as_ref())),
@@ -289,24 +332,42 @@ impl ChatService {
     }
 }
 
-/// A session as the log records it, and the token that only the client learns.
-struct PreparedSession {
-    session: NewSession,
+/// A session as the log records it, and the tokens that only the client learns.
+pub(super) struct PreparedSession {
+    pub(super) session: NewSession,
     token: String,
+    refresh_token: Option<String>,
 }
 
 fn check_login(login: &NewLogin) -> Result<(), RequestRefusal> {
-    if login.password.is_empty() {
-        return Err(RequestRefusal::invalid("the password is empty; give one"));
-    }
-    if login.password.len() > limits::MAX_PASSWORD {
-        let message = format!("the password is longer than {} bytes", limits::MAX_PASSWORD);
-        return Err(RequestRefusal::new(RefusalCode::TooLarge, message));
-    }
+    check_password(&login.password)?;
+    check_device(login)
+}
+
+/// Checks the device of a login.
+pub(super) fn check_device(login: &NewLogin) -> Result<(), RequestRefusal> {
     limits::optional_name("device_id", &login.device_id)?;
     limits::check_text("device_display_name", &login.device_display_name)
 }
 
-fn wrong_credentials() -> RequestRefusal {
+/// Checks that a password can be one.
+pub(super) fn check_password(password: &str) -> Result<(), RequestRefusal> {
+    if password.is_empty() {
+        return Err(RequestRefusal::invalid("the password is empty; give one"));
+    }
+    if password.len() > limits::MAX_PASSWORD {
+        let message = format!("the password is longer than {} bytes", limits::MAX_PASSWORD);
+        return Err(RequestRefusal::new(RefusalCode::TooLarge, message));
+    }
+    Ok(())
+}
+
+/// Refuses a login while the account may be newer than this pod's state.
+pub(super) fn needs_quorum() -> RequestRefusal {
+    let message = "logins need a quorum, which this server cannot reach; try again, or use another server";
+    RequestRefusal::unavailable(message, ELECTION_WAIT)
+}
+
+pub(super) fn wrong_credentials() -> RequestRefusal {
     RequestRefusal::new(RefusalCode::WrongCredentials, "no account on this server has this name and password")
 }

@@ -12,7 +12,11 @@ use quorate_core::proto::log::{
 };
 
 /// Builds an envelope of the caller's session; `transaction_id` is empty if the client gave none.
-fn session_envelope(caller: &CallerSession, transaction_id: &str, kind: Kind) -> Result<Envelope, RequestRefusal> {
+pub(super) fn session_envelope(
+    caller: &CallerSession,
+    transaction_id: &str,
+    kind: Kind,
+) -> Result<Envelope, RequestRefusal> {
     limits::optional_name("transaction_id", transaction_id)?;
     Ok(Envelope {
         user: caller.localpart.clone(),
@@ -42,6 +46,7 @@ pub(super) fn create_room(caller: &CallerSession, room: CreateRoom, txn: &str) -
     limits::check_text("topic", &room.topic)?;
     limits::optional_name("alias", &room.alias)?;
     limits::optional_name("room_type", &room.room_type)?;
+    limits::optional_name("room_version", &room.room_version)?;
     if room.invite.len() > MAX_INITIAL || room.initial_state.len() > MAX_INITIAL {
         let message = format!(
             "a new room can have at most {MAX_INITIAL} invites and {MAX_INITIAL} state events; add the rest later"

@@ -49,6 +49,18 @@ pub fn optional_name(field: &str, value: &str) -> Result<(), RequestRefusal> {
     Ok(())
 }
 
+/// Checks the number of users or events that a new room begins with: at most [`MAX_INITIAL`].
+///
+/// # Errors
+/// A refusal that names the field.
+pub fn check_count(field: &str, count: usize) -> Result<(), RequestRefusal> {
+    if count > MAX_INITIAL {
+        let message = format!("{field} has {count} entries; at most {MAX_INITIAL} are allowed");
+        return Err(RequestRefusal::new(RefusalCode::TooLarge, message));
+    }
+    Ok(())
+}
+
 /// Checks text for people: at most [`MAX_TEXT`] bytes.
 ///
 /// # Errors

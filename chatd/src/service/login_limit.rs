@@ -5,8 +5,9 @@
 //! guesser with many connections guesses no more often than one with a single connection. A guesser must not lock out
 //! the owner, so attempts are counted in different places, and the first place that has room takes the attempt:
 //!
-//! - A login that names a device of the account is counted for that device alone: no other user is shown the device's
-//!   id, so nobody who does not know it can use the count up.
+//! - A login that names a device of the account is counted for that device alone: nobody who does not know the device's
+//!   id can use the count up. Users are shown the ids of devices with encryption keys, so that one of them may; the owner
+//!   is then counted in the other places.
 //! - A login from an address where the account was recently logged in to is counted for the pair of address and
 //!   account.
 //! - Any other login is counted for the pair of address and account, for the address, and for the account; the latter

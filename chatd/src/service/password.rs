@@ -71,12 +71,14 @@ impl PasswordQueue {
     }
 }
 
-/// Returns `true` if the password is the one of the PHC string. Without an account (`None`) verification takes as long
-/// and fails, so that its duration does not reveal which accounts exist. Takes tens of milliseconds: see
-/// [`PasswordQueue::in_turn`].
+/// Returns `true` if the password is the one of the PHC string. Without an account (`None`), or for one that has no
+/// password, verification takes as long and fails, so that its duration does not reveal which accounts exist. Takes tens
+/// of milliseconds: see [`PasswordQueue::in_turn`].
 pub(super) fn verify_password(password: &str, stored: Option<&str>) -> bool {
-    let Ok(parsed) = PasswordHash::new(stored.unwrap_or_else(|| decoy_hash())) else { return false };
-    Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && stored.is_some()
+    let known = stored.and_then(|text| PasswordHash::new(text).ok());
+    let has_password = known.is_some();
+    let Some(parsed) = known.or_else(|| PasswordHash::new(decoy_hash()).ok()) else { return false };
+    Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && has_password
 }
 
 /// Returns a hash of no known password, with the same parameters as real ones.

@@ -45,10 +45,20 @@ pub enum RefusalCode {
     AliasExists,
     /// What the request was to replace has changed meanwhile: read it again.
     Conflict,
+    /// The user has annotated the event in the same way before.
+    DuplicateAnnotation,
+    /// The event cannot be related to in this way.
+    BadRelation,
+    /// Another key has this id.
+    KeyExists,
+    /// An alias in the content does not lead to the room.
+    BadAlias,
     /// The cursor is not one of this cluster.
     BadCursor,
     /// The history after the cursor was removed from the room.
     HistoryRemoved,
+    /// The key backup has a newer version, the only one that takes keys.
+    WrongBackupVersion,
     /// The pod knows no leader, has not joined a cluster yet, or is stopping: try again, perhaps on another pod.
     Unavailable,
     /// The pod has no room for more work at present.
@@ -82,8 +92,13 @@ impl RefusalCode {
             Self::UserExists => "user_exists",
             Self::AliasExists => "alias_exists",
             Self::Conflict => "conflict",
+            Self::DuplicateAnnotation => "duplicate_annotation",
+            Self::BadRelation => "bad_relation",
+            Self::KeyExists => "key_exists",
+            Self::BadAlias => "bad_alias",
             Self::BadCursor => "bad_cursor",
             Self::HistoryRemoved => "history_removed",
+            Self::WrongBackupVersion => "wrong_backup_version",
             Self::Unavailable => "unavailable",
             Self::Overloaded => "overloaded",
             Self::StorageFull => "storage_full",
@@ -178,11 +193,18 @@ impl From<Rejected> for RequestRefusal {
             // Room ids can be guessed: nobody who is not a member is told which of them are rooms.
             Reason::NotMember | Reason::RoomNotFound => return Self::outsider(),
             Reason::AliasNotFound => RefusalCode::RoomNotFound,
+            Reason::BackupNotFound => RefusalCode::NotFound,
+            Reason::WrongBackupVersion => RefusalCode::WrongBackupVersion,
             Reason::UserNotFound => RefusalCode::UserNotFound,
             Reason::EventNotFound => RefusalCode::EventNotFound,
+            Reason::DeviceNotFound => RefusalCode::NotFound,
             Reason::UserExists => RefusalCode::UserExists,
             Reason::AliasExists => RefusalCode::AliasExists,
             Reason::Conflict => RefusalCode::Conflict,
+            Reason::DuplicateAnnotation => RefusalCode::DuplicateAnnotation,
+            Reason::BadRelation => RefusalCode::BadRelation,
+            Reason::KeyExists => RefusalCode::KeyExists,
+            Reason::BadAlias => RefusalCode::BadAlias,
             Reason::WrongPassword => RefusalCode::WrongCredentials,
             Reason::Invalid => RefusalCode::Invalid,
             Reason::BadJson => RefusalCode::BadJson,

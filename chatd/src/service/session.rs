@@ -4,11 +4,10 @@ use super::refusal::ELECTION_WAIT;
 use super::token::{self, TokenHash};
 use super::{ChatService, RefusalCode, RequestRefusal, ServedFreshness, write::WriteProposal};
 use bytes::Bytes;
-use quorate_core::proto::log::{Envelope, ExtendSession, command::Kind};
+use quorate_core::proto::log::{ConfirmRefresh, Envelope, ExtendSession, command::Kind};
 use quorate_core::query::{SessionState, StateView};
 use quorate_wire::whole_millis;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A caller whose token was recognised.
@@ -26,30 +25,13 @@ pub struct CallerSession {
     pub token_hash: TokenHash,
 }
 
-/// Sessions that are being extended: one proposal for each is enough.
-#[derive(Default)]
-pub(super) struct SessionExtensions {
-    under_way: Mutex<HashSet<TokenHash>>,
-}
-
 /// Maximum number of extensions under way. Extensions are never urgent (half of a lifetime is left): when so many are
 /// under way, later requests start the rest.
-const EXTENSIONS_AT_ONCE: usize = 256;
+pub(super) const EXTENSIONS_AT_ONCE: usize = 256;
 
 /// Maximum number of concurrent session lookups in the store. A lookup takes microseconds unless the disk has to be
 /// read, and then more at a time would not make the disk faster.
 pub(super) const LOOKS_AT_ONCE: usize = 16;
-
-impl SessionExtensions {
-    fn begin(&self, hash: TokenHash) -> bool {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.len() < EXTENSIONS_AT_ONCE && under_way.insert(hash)
-    }
-
-    fn end(&self, hash: &TokenHash) {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
-    }
-}
 
 impl ChatService {
     /// Returns the session of an access token.
@@ -115,13 +97,14 @@ impl ChatService {
         self.recall(hash).is_some() || matches!(self.look_up_apart(hash).await, Ok(SessionLookup::Alive(_)))
     }
 
-    /// Looks the session up in memory, without waiting. `None` for a session that has ended or is due for an extension,
-    /// so that it is looked up in the rows.
+    /// Looks the session up in memory, without waiting. `None` for a session that has ended, or is due for an
+    /// extension or confirmation, so that it is looked up in the rows.
     fn recall(&self, hash: TokenHash) -> Option<CallerSession> {
         let parts = &self.inner.parts;
         let found = parts.feed.sessions().get(&hash)?;
         let now_ms = self.now_ms();
-        let stands = found.expires_ms == 0 || (found.expires_ms > now_ms && !found.wants_extension(now_ms));
+        let lasts = found.expires_ms == 0 || (found.expires_ms > now_ms && !found.wants_extension(now_ms));
+        let stands = lasts && !found.confirms_refresh;
         stands.then(|| to_caller_session(hash, found))
     }
 
@@ -160,31 +143,43 @@ impl ChatService {
                 if found.wants_extension(now_ms) {
                     self.extend(hash, &found.localpart, &found.device_id);
                 }
+                if found.confirms_refresh {
+                    self.confirm_refresh(hash, &found.localpart, &found.device_id);
+                }
                 known.put(hash, found.clone(), ticket);
                 SessionLookup::Alive(to_caller_session(hash, found))
             }
         })
     }
 
-    /// Starts an extension unless one is under way. A failure costs nothing: the next request starts another one.
+    /// Starts an extension.
     fn extend(&self, hash: TokenHash, localpart: &str, device_id: &str) {
+        let extension = Kind::ExtendSession(ExtendSession {
+            token_hash: Bytes::copy_from_slice(&hash),
+            lifetime_ms: saturating_millis(self.session_lifetime()),
+        });
+        self.propose_about_session(hash, localpart, device_id, extension);
+    }
+
+    /// Starts the removal of the tokens that this one replaced, as extensions are started.
+    fn confirm_refresh(&self, hash: TokenHash, localpart: &str, device_id: &str) {
+        let confirm = Kind::ConfirmRefresh(ConfirmRefresh { token_hash: Bytes::copy_from_slice(&hash) });
+        self.propose_about_session(hash, localpart, device_id, confirm);
+    }
+
+    /// Proposes a command about a session in the background, unless one is under way. A failure costs nothing: the next
+    /// request starts another one.
+    fn propose_about_session(&self, hash: TokenHash, localpart: &str, device_id: &str, kind: Kind) {
         if !self.inner.extensions.begin(hash) {
             return;
         }
         let service = self.clone();
-        let extension = ExtendSession {
-            token_hash: Bytes::copy_from_slice(&hash),
-            lifetime_ms: saturating_millis(self.session_lifetime()),
-        };
-        let envelope = Envelope {
-            user: localpart.to_owned(),
-            device_id: device_id.to_owned(),
-            ..WriteProposal::envelope(Kind::ExtendSession(extension))
-        };
-        // The request does not wait for it: half of the lifetime is left.
+        let envelope =
+            Envelope { user: localpart.to_owned(), device_id: device_id.to_owned(), ..WriteProposal::envelope(kind) };
+        // The request does not wait for it: the session is alive either way.
         tokio::spawn(async move {
             if let Err(refusal) = service.propose(envelope).await {
-                tracing::debug!(%refusal, "failed to extend a session");
+                tracing::debug!(%refusal, "failed to extend or confirm a session");
             }
             service.inner.extensions.end(&hash);
         });
@@ -221,18 +216,4 @@ fn unknown_token() -> RequestRefusal {
 
 pub(super) fn saturating_millis(duration: Duration) -> u64 {
     whole_millis(duration)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_extension_of_a_session_is_under_way_at_a_time() {
-        let extensions = SessionExtensions::default();
-        assert!(extensions.begin([1; 32]));
-        assert!(!extensions.begin([1; 32]));
-        extensions.end(&[1; 32]);
-        assert!(extensions.begin([1; 32]));
-    }
 }

@@ -9,6 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 /// Prefix by which secret scanners and people recognise a leaked token ("quorate access token").
 const PREFIX: &str = "qat_";
+/// Prefix of a refresh token ("quorate refresh token").
+const REFRESH_PREFIX: &str = "qrt_";
+/// Prefix of a login token ("quorate login token").
+const LOGIN_PREFIX: &str = "qlt_";
 /// Maximum length of a token, in bytes. Longer strings are not tokens of this server and are not hashed at all.
 const MAX_LEN: usize = 128;
 
@@ -43,7 +47,27 @@ pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
 /// # Errors
 /// If there is no randomness.
 pub(super) fn new_token() -> Result<NewToken, NoRandomness> {
-    let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()?));
+    token_with(PREFIX)
+}
+
+/// Makes a new refresh token.
+///
+/// # Errors
+/// If there is no randomness.
+pub(super) fn new_refresh_token() -> Result<NewToken, NoRandomness> {
+    token_with(REFRESH_PREFIX)
+}
+
+/// Makes a new login token.
+///
+/// # Errors
+/// If there is no randomness.
+pub(super) fn new_login_token() -> Result<NewToken, NoRandomness> {
+    token_with(LOGIN_PREFIX)
+}
+
+fn token_with(prefix: &str) -> Result<NewToken, NoRandomness> {
+    let token = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()?));
     let hash = Sha256::digest(token.as_bytes()).to_vec().into();
     Ok(NewToken { token, hash })
 }
@@ -51,7 +75,23 @@ pub(super) fn new_token() -> Result<NewToken, NoRandomness> {
 /// Returns the hash of a token that a client presented; `None` if the string cannot be a token.
 #[must_use]
 pub(super) fn hash_token(token: &str) -> Option<TokenHash> {
-    let plausible = token.starts_with(PREFIX) && token.len() <= MAX_LEN;
+    hash_with(PREFIX, token)
+}
+
+/// Returns the hash of a refresh token that a client presented; `None` if the string cannot be one.
+#[must_use]
+pub(super) fn hash_refresh_token(token: &str) -> Option<TokenHash> {
+    hash_with(REFRESH_PREFIX, token)
+}
+
+/// Returns the hash of a login token that a client presented; `None` if the string cannot be one.
+#[must_use]
+pub(super) fn hash_login_token(token: &str) -> Option<TokenHash> {
+    hash_with(LOGIN_PREFIX, token)
+}
+
+fn hash_with(prefix: &str, token: &str) -> Option<TokenHash> {
+    let plausible = token.starts_with(prefix) && token.len() <= MAX_LEN;
     plausible.then(|| Sha256::digest(token.as_bytes()).into())
 }
 

@@ -1,5 +1,6 @@
 //! Writes: a decided envelope goes into the log, and its outcome comes back as a plain answer.
 
+use super::ephemeral::SenderAction;
 use super::{CallerSession, ChatService, RefusalCode, RequestRefusal, ServiceSettings, decide, token};
 use crate::config::AccountQuotas;
 use crate::raft::propose::{OrderedProposer, ProposeError};
@@ -45,6 +46,12 @@ impl WriteProposal {
         Envelope { command: Some(Command { kind: Some(kind) }), ..Envelope::default() }
     }
 
+    /// Builds an envelope of the caller's session, for commands to which clients give no transaction id.
+    pub(super) fn of_session(session: &CallerSession, kind: command::Kind) -> Envelope {
+        let user = session.localpart.clone();
+        Envelope { user, device_id: session.device_id.clone(), ..Self::envelope(kind) }
+    }
+
     /// Validates a message for a room.
     ///
     /// # Errors
@@ -78,12 +85,15 @@ impl OrderedPosts {
     ) -> impl Future<Output = Result<SentEvent, RequestRefusal>> + Send + 'static + use<> {
         let service = self.service.clone();
         let counted = service.inner.parts.metrics.proposal();
+        let action = SenderAction::of(&proposal.envelope);
         // Outside of the future: messages are queued in the order of these calls, whenever each is polled.
         let settled = with_transaction_id(proposal.envelope, service.now_ms())
             .map(|envelope| self.ordered.propose(service.with_quotas(envelope)));
         async move {
             let _counted = counted;
-            sent_event(service.answer(settled?.await)?)
+            let outcome = service.answer(settled?.await)?;
+            service.note_applied(action);
+            sent_event(outcome)
         }
     }
 }
@@ -198,6 +208,16 @@ impl ChatService {
     /// Puts an envelope into the log and waits for its outcome; a command that the log rejected becomes a refusal.
     pub(super) async fn propose(&self, envelope: Envelope) -> Result<Outcome, RequestRefusal> {
         let envelope = self.with_quotas(with_transaction_id(envelope, self.now_ms())?);
+        let action = SenderAction::of(&envelope);
+        let _counted = self.inner.parts.metrics.proposal();
+        let outcome = self.answer(self.inner.parts.proposer.propose(envelope).await)?;
+        self.note_applied(action);
+        Ok(outcome)
+    }
+
+    /// Puts an envelope into the log as [`Self::propose`] does, without a transaction id: for commands that have the same
+    /// effect however often they are applied.
+    pub(super) async fn propose_repeatable(&self, envelope: Envelope) -> Result<Outcome, RequestRefusal> {
         let _counted = self.inner.parts.metrics.proposal();
         self.answer(self.inner.parts.proposer.propose(envelope).await)
     }

@@ -60,8 +60,12 @@ pub(crate) fn column_of(table: Table) -> DbColumn {
         | Table::StateChange
         | Table::RoomMember
         | Table::Relation
-        | Table::PublicRoom => DbColumn::Room,
-        Table::RoomByPosition | Table::EventRoom => DbColumn::Position,
+        | Table::Aggregate
+        | Table::PublicRoom
+        | Table::Receipt
+        | Table::ReceiptChange
+        | Table::RoomAlias => DbColumn::Room,
+        Table::RoomByPosition | Table::EventRoom | Table::ReceiptPlace => DbColumn::Position,
         Table::Dedup => DbColumn::Dedup,
         Table::Meta
         | Table::Account
@@ -71,7 +75,21 @@ pub(crate) fn column_of(table: Table) -> DbColumn {
         | Table::Alias
         | Table::Filter
         | Table::AccountData
-        | Table::Sequence => DbColumn::Account,
+        | Table::Sequence
+        | Table::ToDevice
+        | Table::ToDeviceQueue
+        | Table::KeyBackup
+        | Table::BackupKey
+        | Table::DeviceKeys
+        | Table::KeyStock
+        | Table::OneTimeKey
+        | Table::CrossSigningKey
+        | Table::UserSignature
+        | Table::KeyChange
+        | Table::LastKeyChange
+        | Table::Report
+        // Read across rooms, which the family of rooms is not made for.
+        | Table::PublicRoomBySize => DbColumn::Account,
     }
 }
 

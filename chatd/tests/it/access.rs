@@ -6,7 +6,7 @@
 //! access`, and read the difference.
 
 mod grpc;
-mod http;
+pub(crate) mod http;
 mod places;
 
 use crate::support::cluster::Cluster;

@@ -6,6 +6,7 @@
 use crate::support::client::{PASSWORD, User, message, with_token};
 use crate::support::cluster::Cluster;
 use crate::support::eventually;
+use crate::support::signing::Identity;
 use quorate_chatd::raft::snapshot::SnapshotShelf;
 use quorate_chatd::store::{FatalSignal, RocksSettings, RocksStore, StateStore as _};
 use quorate_core::invariant::{check_all, state_digest};
@@ -13,6 +14,7 @@ use quorate_core::table::{ScanControl, ScanRange, Table, TableRead as _};
 use quorate_wire::admin::v1 as admin;
 use quorate_wire::chat::v1::create_room_request::Preset;
 use quorate_wire::chat::v1::*;
+use serde_json::json;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -102,6 +104,8 @@ async fn make(version: u32) {
     cluster.all_ready().await;
     let (alice, bob) = (cluster.user(0, "alice").await, cluster.user(0, "bob").await);
     let rooms = [talk(&cluster, &alice, &bob).await, forgetful(&alice).await];
+    read_and_report(&cluster, &alice, &bob, &rooms[0]).await;
+    encrypt(&cluster, &alice, &bob).await;
     let mut client = cluster.admin(0).await;
     let purge = admin::PurgeHistoryRequest { room_id: rooms[1].clone(), before_ms: u64::MAX };
     assert!(client.purge_history(purge).await.expect("removed").into_inner().events > 0);
@@ -162,6 +166,51 @@ async fn talk(cluster: &Cluster, alice: &User, bob: &User) -> String {
         matrix(address, method, &path, token, body).await;
     }
     room
+}
+
+/// Makes a receipt and a report about a new message.
+async fn read_and_report(cluster: &Cluster, alice: &User, bob: &User, room: &str) {
+    let address = cluster.nodes[0].http;
+    let token = &bob.session.access_token;
+    let event = alice.say(0, room, "to be read", "read").await.expect("sent").event_id;
+    for (path, body) in [
+        (format!("rooms/{room}/receipt/m.read/{event}"), "{}"),
+        (format!("rooms/{room}/report/{event}"), r#"{"reason":"to be kept"}"#),
+    ] {
+        matrix(address, "POST", &path, token, body).await;
+    }
+}
+
+/// Makes keys and signatures of two users, a message to a device, and a key backup.
+async fn encrypt(cluster: &Cluster, alice: &User, bob: &User) {
+    let address = cluster.nodes[0].http;
+    let [of_alice, of_bob] = [Identity::new(10), Identity::new(20)];
+    let call = async |user: &User, method: &str, path: &str, body: serde_json::Value| {
+        matrix(address, method, path, &user.session.access_token, &body.to_string()).await;
+    };
+    for (user, identity) in [(alice, &of_alice), (bob, &of_bob)] {
+        let SessionResponse { user_id, device_id, .. } = &user.session;
+        let device = json!({
+            "user_id": user_id, "device_id": device_id, "algorithms": ["m.megolm.v1.aes-sha2"],
+            "keys": {format!("ed25519:{device_id}"): identity.0[1].public()}, "signatures": {},
+        });
+        let one_time = json!({"key": identity.0[2].public(), "signatures": {}});
+        let upload = json!({"device_keys": device, "one_time_keys": {"signed_curve25519:AAAA": one_time}});
+        call(user, "POST", "keys/upload", upload).await;
+        call(user, "POST", "keys/device_signing/upload", identity.upload(user_id)).await;
+    }
+    let master = of_bob.0[0].to_json(&bob.session.user_id, "master");
+    let signed = of_alice.0[2].sign(master, &alice.session.user_id);
+    let signatures = json!({&bob.session.user_id: {of_bob.0[0].public(): signed}});
+    call(alice, "POST", "keys/signatures/upload", signatures).await;
+    let messages = json!({"messages": {&alice.session.user_id: {&alice.session.device_id: {"waits": true}}}});
+    call(bob, "PUT", "sendToDevice/org.example.message/t1", messages).await;
+    let backup = json!({"algorithm": "m.megolm_backup.v1", "auth_data": {"kept": "here"}});
+    call(alice, "POST", "room_keys/version", backup).await;
+    let key = json!({
+        "first_message_index": 1, "forwarded_count": 0, "is_verified": true, "session_data": {"of": "a session"},
+    });
+    call(alice, "PUT", "room_keys/keys/!room:example.org/session?version=1", key).await;
 }
 
 /// Posts over one stream, as bots do, so that a row for the stream's order exists.

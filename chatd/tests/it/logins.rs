@@ -196,6 +196,8 @@ fn over_http(cluster: &Cluster, user: &User, room: &str) -> Vec<(String, u16, St
         ("PUT", "send/m.room.message/t1".into(), r#"{"body":"x"}"#.into()),
         ("PUT", "send/m.room.redaction/t2".into(), "{}".into()),
         ("PUT", format!("redact/{event}/t3"), "{}".into()),
+        ("POST", format!("receipt/m.read/{event}"), "{}".into()),
+        ("POST", "read_markers".into(), format!(r#"{{"m.fully_read":"{event}"}}"#)),
         ("PUT", "state/m.room.name".into(), r#"{"name":"x"}"#.into()),
         ("PUT", "state/m.room.create".into(), "{}".into()),
         ("PUT", format!("state/m.room.member/{me}"), member("join")),
@@ -218,6 +220,9 @@ fn over_http(cluster: &Cluster, user: &User, room: &str) -> Vec<(String, u16, St
     let mine = format!("/_matrix/client/v3/user/{me}/rooms/{room}/account_data/x");
     ask("GET", mine.clone(), "");
     ask("PUT", mine, "{}");
+    let tags = format!("/_matrix/client/v3/user/{me}/rooms/{room}/tags");
+    ask("PUT", format!("{tags}/u.x"), "{}");
+    ask("DELETE", format!("{tags}/u.x"), "");
     answers
 }
 
@@ -236,6 +241,7 @@ async fn over_grpc(user: &User, room: &str) -> Vec<(tonic::Code, String)> {
         content: "{}".into(),
         ..SetStateRequest::default()
     };
+    let mark = MarkReadRequest { room_id: room.into(), event_id: "$x".into(), ..MarkReadRequest::default() };
     let refused = [
         client.join_room(join).await.map(drop).expect_err("join"),
         client.leave_room(leave).await.map(drop).expect_err("leave"),
@@ -245,6 +251,7 @@ async fn over_grpc(user: &User, room: &str) -> Vec<(tonic::Code, String)> {
         client.subscribe(subscribe).await.map(drop).expect_err("subscribe"),
         client.set_state(user.asks(state)).await.map(drop).expect_err("state"),
         client.send(user.asks(message(room, "x", "t"))).await.map(drop).expect_err("send"),
+        client.mark_read(user.asks(mark)).await.map(drop).expect_err("mark_read"),
     ];
     refused.iter().map(|status| (status.code(), format!("{:?}", detail(status)).replace(room, "ROOM"))).collect()
 }

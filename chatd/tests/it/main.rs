@@ -10,19 +10,30 @@
 )]
 
 mod access;
+mod accounts;
 mod bad_input;
 mod chat;
+mod endpoints;
+mod ephemeral;
 mod failover;
 mod golden;
+mod key_backup;
+mod keys;
 mod listeners;
 mod logins;
 mod logs;
 mod metrics;
 mod push_rules;
+mod receipts;
+mod relations;
+mod rooms;
 mod sessions;
 mod start;
 mod status;
 mod storage;
 mod stream;
 mod support;
+mod sync_tokens;
+mod timeline;
+mod to_device;
 mod traces;

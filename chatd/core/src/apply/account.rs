@@ -30,6 +30,7 @@ pub(super) fn apply_register(context: &mut ApplyContext<'_>, command: &log::Regi
         password_version: 1,
         created_ms: context.time_ms,
         created_at: table::position_field(context.first),
+        administrator: command.administrator,
         ..store::Account::default()
     };
     context.rows.put(Table::Account, key::account_key(localpart), table::encode_value(&row));

@@ -6,31 +6,28 @@ use crate::id::RoomNumber;
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
-use crate::rows;
+use crate::rows::{self, event_type};
 use crate::table::{self, ScanControl, ScanRange, Table, TableRead, key};
+use bytes::Bytes;
 
 /// Maximum size of the content in bytes, the same as for an event.
-const MAX_BYTES: usize = 65_536;
+pub(super) const MAX_BYTES: usize = 65_536;
 
 pub(super) fn apply_put_account_data(
     context: &mut ApplyContext<'_>,
     command: &log::PutAccountData,
 ) -> ApplyResult<CommandAnswer> {
     append::check_names(&command.r#type, None)?;
+    if command.r#type == event_type::FULLY_READ {
+        return refuse(Reason::Invalid, "the fully-read marker is set with the receipts of a room");
+    }
     if command.content.len() > MAX_BYTES {
         return refuse(Reason::TooLarge, format!("account data must have at most {MAX_BYTES} bytes"));
     }
     append::check_object(&command.content)?;
     let room = if command.room_id.is_empty() { RoomNumber(0) } else { room_of(context, command)? };
     check_replaced(context, room, command)?;
-    enforce_limits(context, room, command)?;
-    let row = store::AccountData { content: command.content.clone(), position: table::position_field(context.first) };
-    context.rows.put(
-        Table::AccountData,
-        key::account_data(context.user, room, &command.r#type),
-        table::encode_value(&row),
-    );
-    context.touched.user(context.user);
+    store_datum(context, room, command)?;
     Ok(CommandAnswer::done())
 }
 
@@ -43,6 +40,25 @@ fn check_replaced(context: &ApplyContext<'_>, room: RoomNumber, command: &log::P
         return Ok(());
     }
     refuse(Reason::Conflict, "this account data was changed by another request at the same time: try again")
+}
+
+/// Stores a piece of data whose type, content and room have been checked.
+pub(super) fn store_datum(
+    context: &mut ApplyContext<'_>,
+    room: RoomNumber,
+    command: &log::PutAccountData,
+) -> ApplyResult<()> {
+    enforce_limits(context, room, command)?;
+    write_datum(context, room, &command.r#type, command.content.clone());
+    Ok(())
+}
+
+/// Writes a piece of data, whether or not it counts towards the limits.
+pub(super) fn write_datum(context: &mut ApplyContext<'_>, room: RoomNumber, event_type: &str, content: Bytes) {
+    let row = store::AccountData { content, position: table::position_field(context.first) };
+    let key = key::account_data(context.user, room, event_type);
+    context.rows.put(Table::AccountData, key, table::encode_value(&row));
+    context.touched.user(context.user);
 }
 
 /// Returns the room that the data is about. With a limit, only users with a membership may keep data about a room,
@@ -115,6 +131,34 @@ fn enforce_limits(context: &mut ApplyContext<'_>, room: RoomNumber, command: &lo
     Ok(())
 }
 
+/// Writes account data that the server itself derives from the user's own, and counts it. Content that is too large is
+/// left out: the user has it under its old name.
+pub(super) fn put_copy(
+    context: &mut ApplyContext<'_>,
+    localpart: &str,
+    room: RoomNumber,
+    event_type: &str,
+    content: Bytes,
+) -> ApplyResult<()> {
+    if content.len() > MAX_BYTES {
+        return Ok(());
+    }
+    let key = key::account_data(localpart, room, event_type);
+    let old = table::fetch_row::<store::AccountData>(&context.rows, Table::AccountData, &key)?;
+    let old = old.map(|old| DataUsage::of(event_type.as_bytes(), &old.content)).unwrap_or_default();
+    let new = DataUsage::of(event_type.as_bytes(), &content);
+    let mut account = rows::account_row(&context.rows, localpart)?.unwrap_or_default();
+    if account.account_data_counted {
+        account.account_data_entries = account.account_data_entries.saturating_sub(old.entries) + new.entries;
+        account.account_data_bytes = account.account_data_bytes.saturating_sub(old.bytes) + new.bytes;
+        context.rows.put(Table::Account, key::account_key(localpart), table::encode_value(&account));
+    }
+    let row = store::AccountData { content, position: table::position_field(context.first) };
+    context.rows.put(Table::AccountData, key, table::encode_value(&row));
+    context.touched.user(localpart);
+    Ok(())
+}
+
 /// Counts the data of an account that has not been counted yet. Returns `true` with the amount if the count is
 /// complete. Counting stops beyond the limits, so that its work is bounded; such an account is counted again until it
 /// is within them.
@@ -130,6 +174,10 @@ fn count_all(context: &ApplyContext<'_>, limits: DataUsage) -> ApplyResult<(bool
         let row: store::AccountData = table::decode_value(Table::AccountData, value)?;
         // The type follows the localpart and the room number.
         let event_type = key.get(from.len() + 8..).unwrap_or_default();
+        // The server's own: one for each room at most, and no reason to refuse what clients want to keep.
+        if event_type == event_type::FULLY_READ.as_bytes() {
+            return Ok(ScanControl::More);
+        }
         amount.entries += 1;
         amount.bytes += DataUsage::of(event_type, &row.content).bytes;
         Ok(ScanControl::More)

@@ -115,7 +115,8 @@ fn state_rows(
     let replaces = rows::state_version(&context.rows, room.number, new.event_type, state_key, position)?;
     if new.event_type == event_type::POWER_LEVELS && state_key.is_empty() {
         let levels = levels::parse_levels(&json::stored_object(&new.content), context.server_name)?;
-        room.row_mut().levels = Some(levels);
+        let creators = room.levels().creators.clone();
+        room.row_mut().levels = Some(store::Levels { creators, ..levels });
     }
     if new.event_type == event_type::RETENTION && state_key.is_empty() {
         match retention::max_lifetime(&json::stored_object(&new.content)) {

@@ -1,7 +1,7 @@
 //! First command in the life of a cluster. Applied twice with the same names, it gives the same answer.
 
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
-use crate::id::Position;
+use crate::id::{self, Position};
 use crate::proto::log::{self, Reason, outcome};
 
 /// Maximum length of a server name in bytes: a user id has to fit in 255 bytes and leave room for its localpart.
@@ -20,7 +20,8 @@ pub(super) fn apply_bootstrap(context: &mut ApplyContext<'_>, command: &log::Boo
         let message = format!("this cluster is already {} of {}", known.cluster_id, known.server_name);
         return refuse(Reason::AlreadyBootstrapped, message);
     }
-    if command.cluster_id.is_empty() || !is_server_name(&command.server_name) {
+    let named = id::is_server_name(&command.server_name) && command.server_name.len() <= MAX_SERVER_NAME_BYTES;
+    if command.cluster_id.is_empty() || !named {
         return refuse(Reason::Invalid, "give a cluster id and a server name such as chat.example.org");
     }
     let cluster = context.cluster_mut();
@@ -29,12 +30,6 @@ pub(super) fn apply_bootstrap(context: &mut ApplyContext<'_>, command: &log::Boo
     // In the keys of account data, 0 stands for no room.
     cluster.next_room = 1;
     Ok(CommandAnswer::done())
-}
-
-/// Checks the form of a server name: host or address, with an optional port (Matrix specification, "Server Name").
-fn is_server_name(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
-    !name.is_empty() && name.len() <= MAX_SERVER_NAME_BYTES && name.bytes().all(allowed)
 }
 
 #[cfg(test)]

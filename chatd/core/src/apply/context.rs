@@ -7,6 +7,7 @@ use crate::id::{self, ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::log::{self, Reason, Rejected, TimeTrust, outcome};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
+use crate::room_version::RoomVersion;
 use crate::rows;
 use crate::table::{self, ReadError, Table, TableRead, TableWrite, key};
 use std::cell::RefCell;
@@ -146,6 +147,7 @@ static NO_LEVELS: store::Levels = store::Levels {
     users_default: 0,
     users: Vec::new(),
     events: Vec::new(),
+    creators: Vec::new(),
 };
 
 impl RoomHandle {
@@ -158,6 +160,10 @@ impl RoomHandle {
     pub(super) fn row_mut(&mut self) -> &mut store::Room {
         self.changed = true;
         Rc::make_mut(&mut self.row)
+    }
+
+    pub(super) fn version(&self) -> RoomVersion {
+        RoomVersion::of_row(&self.row)
     }
 
     pub(super) fn levels(&self) -> &store::Levels {
@@ -328,9 +334,10 @@ impl<'a> ApplyContext<'a> {
     }
 
     pub(super) fn room_by_id(&self, room_id: &str) -> ApplyResult<RoomHandle> {
-        let Some(created_at) = id::parse_room_id(room_id, self.server_name) else { return no_such_room() };
+        let Some(created_at) = rows::position_in_room_id(room_id, self.server_name) else { return no_such_room() };
         let Some(number) = rows::room_number(&self.rows, created_at)? else { return no_such_room() };
-        self.room(number, room_id.to_owned())
+        let room = self.room(number, room_id.to_owned())?;
+        if rows::has_id(&room.row, room_id) { Ok(room) } else { no_such_room() }
     }
 
     pub(super) fn room_by_ref(&self, reference: Option<&log::RoomRef>) -> ApplyResult<RoomHandle> {
@@ -352,8 +359,7 @@ impl<'a> ApplyContext<'a> {
 
     pub(super) fn room_by_number(&self, number: RoomNumber) -> ApplyResult<RoomHandle> {
         let mut room = self.room(number, String::new())?;
-        let created_at = table::decode_position(Table::Room, &room.row.created_at)?.unwrap_or_default();
-        room.id = id::room_id(created_at, self.server_name);
+        room.id = rows::room_id_of(&room.row, self.server_name)?;
         Ok(room)
     }
 

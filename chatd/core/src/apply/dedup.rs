@@ -29,6 +29,9 @@ pub(super) struct DedupEntry {
     key: Option<Vec<u8>>,
     /// Prefix of the keys of outcomes of which old ones are removed for this one; `None` to remove none.
     short_lived: Option<Vec<u8>>,
+    /// `true` if the outcome is removed by its age though the client chose the transaction id, because no event is ever
+    /// removed with it. A second row tells the age.
+    ages: bool,
     opened_at: Bytes,
 }
 
@@ -39,15 +42,16 @@ impl DedupEntry {
         let scope = transaction_scope(kind);
         let made_at = match scope {
             TransactionScope::Command(_) => made_at_ms(&envelope.transaction_id),
-            // Removed with their events.
+            // Removed with their events, or by age.
             TransactionScope::Event(_) => None,
         };
+        let ages = matches!(kind, Kind::SendToDevice(_));
         let key = (!envelope.transaction_id.is_empty()).then(|| match made_at {
             Some(time) => key::pod_dedup_key(user, device_id, scope.parts(), &envelope.transaction_id, time),
             None => key::dedup_key(user, device_id, scope.parts(), &envelope.transaction_id),
         });
         let short_lived = made_at.map(|_| key::pod_dedup_of(user, device_id));
-        Self { key, short_lived, opened_at: device.opened_at.clone() }
+        Self { key, short_lived, ages, opened_at: device.opened_at.clone() }
     }
 
     /// Returns the earlier outcome if the same device sent this command before.
@@ -75,13 +79,32 @@ impl DedupEntry {
         if let Some(prefix) = self.short_lived {
             forget_oldest(context, &prefix)?;
         }
-        context.rows.put(Table::Dedup, key, table::encode_value(&row));
+        let value = table::encode_value(&row);
+        if self.ages {
+            forget_aged(context)?;
+            let second = key::dedup_by_age(context.user, context.device_id, context.time_ms, &key);
+            context.rows.put(Table::Dedup, second, value.clone());
+        }
+        context.rows.put(Table::Dedup, key, value);
         Ok(())
     }
 }
 
-/// Forgets the oldest outcomes with these keys, if they are a day old.
-fn forget_oldest(context: &mut ApplyContext<'_>, prefix: &[u8]) -> ApplyResult<()> {
+/// Forgets the oldest outcomes of the caller's device that have a second row, with both rows, if they are a day old.
+fn forget_aged(context: &mut ApplyContext<'_>) -> ApplyResult<()> {
+    for second in forget_oldest(context, &key::dedup_by_age_of(context.user, context.device_id))? {
+        let first = key::dedup_of_aged(context.user, context.device_id, &second);
+        let row = table::fetch_row::<store::Dedup>(&context.rows, Table::Dedup, &first)?;
+        // A later device with the same id may have used the transaction id again.
+        if row.is_some_and(|row| row.time_ms.saturating_add(REMEMBERED_MS) <= context.time_ms) {
+            context.rows.delete(Table::Dedup, first);
+        }
+    }
+    Ok(())
+}
+
+/// Forgets the oldest outcomes with these keys, if they are a day old, and returns their keys.
+fn forget_oldest(context: &mut ApplyContext<'_>, prefix: &[u8]) -> ApplyResult<Vec<Vec<u8>>> {
     let mut old = Vec::new();
     let now = context.time_ms;
     context.rows.scan(&ScanRange::with_prefix(Table::Dedup, prefix), &mut |(key, value)| {
@@ -92,10 +115,10 @@ fn forget_oldest(context: &mut ApplyContext<'_>, prefix: &[u8]) -> ApplyResult<(
         old.push(key.to_vec());
         Ok(ScanControl::More)
     })?;
-    for key in old {
-        context.rows.delete(Table::Dedup, key);
+    for key in &old {
+        context.rows.delete(Table::Dedup, key.clone());
     }
-    Ok(())
+    Ok(old)
 }
 
 /// Returns `true` if this very command created the event.
@@ -129,6 +152,7 @@ fn made_at_ms(transaction_id: &str) -> Option<u64> {
 
 const SEND: &str = "send";
 const REDACT: &str = "redact";
+const TO_DEVICE: &str = "to_device";
 
 /// Returns `true` if the log has accepted this command before, from the same device, so that proposing it again would
 /// not be a new write. Costs two lookups; a command without a transaction id is never recognised.
@@ -147,7 +171,8 @@ pub fn is_accepted(rows: &dyn TableRead, envelope: &Envelope) -> Result<bool, Re
 /// Scope in which a transaction id is unique, in addition to the device: the path of the request, as a Matrix client
 /// sees it.
 enum TransactionScope<'a> {
-    /// Scope of an event: the action, the room, and the event type or the redacted event.
+    /// Scope of an event: the action, the room, and the event type or the redacted event. Of messages to devices: the
+    /// action, the type, and the number of the part.
     Event([&'a str; 3]),
     /// Scope of any other command: its name.
     Command([&'static str; 1]),
@@ -166,6 +191,9 @@ fn transaction_scope(kind: &Kind) -> TransactionScope<'_> {
     TransactionScope::Command([match kind {
         Kind::SendEvent(command) => return TransactionScope::Event([SEND, &command.room_id, &command.r#type]),
         Kind::Redact(command) => return TransactionScope::Event([REDACT, &command.room_id, &command.event_id]),
+        Kind::SendToDevice(command) => {
+            return TransactionScope::Event([TO_DEVICE, &command.r#type, &command.part]);
+        }
         Kind::Bootstrap(_) => "bootstrap",
         Kind::Register(_) => "register",
         Kind::OpenSession(_) => "open_session",
@@ -181,6 +209,32 @@ fn transaction_scope(kind: &Kind) -> TransactionScope<'_> {
         Kind::SweepDevice(_) => "sweep_device",
         Kind::RenewMembers(_) => "renew_members",
         Kind::RaiseLevel(_) => "raise_level",
+        Kind::ChangePassword(_) => "change_password",
+        Kind::RemoveDevices(_) => "remove_devices",
+        Kind::NameDevice(_) => "name_device",
+        Kind::Deactivate(_) => "deactivate",
+        Kind::ContinueDeactivation(_) => "continue_deactivation",
+        Kind::KeepSigningKey(_) => "keep_signing_key",
+        Kind::RefreshSession(_) => "refresh_session",
+        Kind::ConfirmRefresh(_) => "confirm_refresh",
+        Kind::IssueLoginToken(_) => "issue_login_token",
+        Kind::DeleteToDevice(_) => "delete_to_device",
+        Kind::CreateBackup(_) => "create_backup",
+        Kind::UpdateBackup(_) => "update_backup",
+        Kind::DeleteBackup(_) => "delete_backup",
+        Kind::PutBackupKeys(_) => "put_backup_keys",
+        Kind::DeleteBackupKeys(_) => "delete_backup_keys",
+        Kind::SetReceipts(_) => "set_receipts",
+        Kind::ChangeTag(_) => "change_tag",
+        Kind::SetProfileField(_) => "set_profile_field",
+        Kind::PutDeviceKeys(_) => "put_device_keys",
+        Kind::ClaimKeys(_) => "claim_keys",
+        Kind::PutSigningKeys(_) => "put_signing_keys",
+        Kind::PutSignatures(_) => "put_signatures",
+        Kind::SetAlias(_) => "set_alias",
+        Kind::SetListed(_) => "set_listed",
+        Kind::UpgradeRoom(_) => "upgrade_room",
+        Kind::FileReport(_) => "file_report",
     }])
 }
 
@@ -251,6 +305,22 @@ mod tests {
 
     fn remembered(world: &World) -> usize {
         world.rows.rows().filter(|(table, ..)| *table == Table::Dedup).count()
+    }
+
+    #[test]
+    fn messages_to_devices_are_remembered_for_a_day() {
+        let mut world = world(&["alice"]);
+        let send = |world: &mut World, id: &str| {
+            let send = crate::proto::log::SendToDevice { r#type: "t".into(), part: "0".into(), ..Default::default() };
+            let mut envelope = world.by("alice", Kind::SendToDevice(send));
+            envelope.transaction_id = id.into();
+            world.accepted(envelope).duplicate
+        };
+        let again: Vec<_> = ["a", "b", "a", "b"].into_iter().map(|id| send(&mut world, id)).collect();
+        assert_eq!((again, remembered(&world)), (vec![false, false, true, true], 4));
+        world.time_ms += REMEMBERED_MS;
+        assert!(!send(&mut world, "c") && !send(&mut world, "a") && send(&mut world, "c"));
+        assert_eq!(remembered(&world), 4);
     }
 
     #[test]

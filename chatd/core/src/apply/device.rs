@@ -1,13 +1,13 @@
 //! Devices of an account: listing them, and removing one with everything that belongs to it.
 
 use super::context::{ApplyContext, ApplyResult};
-use super::sequence;
+use super::{device_keys, sequence, to_device};
 use crate::proto::store;
 use crate::table::{self, ScanControl, ScanRange, Table, TableRead as _, key};
 
-/// Maximum number of remembered transactions that one command removes with the devices that it ends. The rest stay
-/// behind unread (they carry the old device's position) until they are swept, so that the command stays small however
-/// long the sessions lasted.
+/// Maximum number of remembered transactions, waiting messages and one-time keys that one command removes with the
+/// devices that it ends. The rest stay behind unread (they carry the old device's position) until they are swept, so
+/// that the command stays small however long the sessions lasted.
 pub(super) const MAX_FORGOTTEN: usize = 1024;
 
 /// Returns at most `at_most` devices of an account, by id.
@@ -29,8 +29,8 @@ pub(super) fn list_devices(
     Ok(out)
 }
 
-/// Removes a device with its token and as many of its transactions as `forgettable` allows. Returns `true` if there was
-/// such a device.
+/// Removes a device with its tokens, and as many of its transactions, messages and keys as `forgettable` allows. Returns
+/// `true` if there was such a device.
 pub(super) fn remove_device(
     context: &mut ApplyContext<'_>,
     localpart: &str,
@@ -43,10 +43,27 @@ pub(super) fn remove_device(
     };
     context.touched.session(localpart);
     context.rows.delete(Table::Device, device_key);
-    context.rows.delete(Table::Token, device.token_hash.to_vec());
+    remove_tokens(context, &device);
     forget_transactions(context, localpart, device_id, forgettable)?;
     sequence::forget_sequences(context, localpart, device_id)?;
+    to_device::forget_queue(context, localpart, device_id, forgettable)?;
+    device_keys::forget_device_keys(context, localpart, device_id, forgettable)?;
     Ok(true)
+}
+
+/// Removes all tokens of a device's session.
+pub(super) fn remove_tokens(context: &mut ApplyContext<'_>, device: &store::Device) {
+    let store::Device { token_hash, refresh_hash, old_token_hash, old_refresh_hash, login_token_hash, .. } = device;
+    for hash in [token_hash, refresh_hash, old_token_hash, old_refresh_hash, login_token_hash] {
+        remove_token(context, hash);
+    }
+}
+
+/// Removes a token, if there is one: an empty hash stands for none.
+pub(super) fn remove_token(context: &mut ApplyContext<'_>, hash: &[u8]) {
+    if !hash.is_empty() {
+        context.rows.delete(Table::Token, hash.to_vec());
+    }
 }
 
 /// Removes as many of a device's transactions as `forgettable` allows, and subtracts them from it.

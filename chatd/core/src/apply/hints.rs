@@ -12,6 +12,17 @@ pub struct ChangeHints {
     /// Localparts of users of whom a session ended or got another expiry, so that whatever is cached about their
     /// sessions is out of date.
     pub sessions: Vec<String>,
+    /// Users whose devices or keys changed.
+    pub keys: Vec<KeyChangeHint>,
+}
+
+/// User whose devices or keys changed, and those who are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChangeHint {
+    /// Localpart of the user.
+    pub localpart: String,
+    /// Rooms that the user is joined to, whose members are told; `None` if there are too many to list.
+    pub rooms: Option<Vec<RoomNumber>>,
 }
 
 impl ChangeHints {

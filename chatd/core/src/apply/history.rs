@@ -107,7 +107,7 @@ fn remove_event(
 ) -> ApplyResult<()> {
     context.rows.delete(Table::Timeline, key::room_position(room.number, at));
     // Relations of others to this event are removed with the others, because there may be any number of them.
-    relation::remove_relation(context, room.number, at, &event.content);
+    relation::remove_relation(context, room.number, at, &event.content)?;
     dedup::forget_answer(context, &room.id, at, event)
 }
 

@@ -1,9 +1,10 @@
 //! Changes of membership, by a command or by an `m.room.member` event.
 
 use super::append::{self, NewEvent, append_event, sent_answer};
+use super::authoriser::AUTHORISED_VIA;
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, RoomHandle, refuse};
 use super::directory;
-use super::membership_quota;
+use super::{authoriser, membership_quota, receipt, successor};
 use crate::auth::membership::{self as rules, EntryRights, MembershipFacts};
 use crate::id::{self, Position, RoomNumber};
 use crate::json::{self, JsonObject};
@@ -44,7 +45,7 @@ pub(super) fn apply_set_membership(
 ) -> ApplyResult<CommandAnswer> {
     let change = command.change();
     // Checked before the room is looked up: a fault in the request itself must not reveal whether the room exists.
-    let target = if command.target.is_empty() { context.user } else { local_user(context, &command.target)? };
+    let target = if command.target.is_empty() { context.user } else { named_target(context, change, &command.target)? };
     check_for_oneself(context, change, target)?;
     let mut room = context.room_by_ref(command.room.as_ref()).map_err(|refusal| hide_missing_room(refusal, change))?;
     let row = rows::membership_row(&context.rows, room.number, target)?;
@@ -83,6 +84,17 @@ pub(super) fn hide_missing_room(refusal: CommandError, change: Change) -> Comman
             rules::no_such_room(change).into()
         }
         other => other,
+    }
+}
+
+/// Returns the localpart of the user whom a change names.
+fn named_target<'i>(context: &ApplyContext<'_>, change: Change, user_id: &'i str) -> ApplyResult<&'i str> {
+    match change {
+        // The same answer as for a user of this server who is not in the room: there is nothing to end.
+        Change::Kick | Change::Unban if id::user_localpart(user_id, context.server_name).is_none() => {
+            refuse(Reason::Forbidden, "this user is not in the room, or banned from it")
+        }
+        _ => local_user(context, user_id),
     }
 }
 
@@ -132,6 +144,7 @@ pub(super) fn apply_member_change(
     let sender =
         if oneself { target.kind() } else { rows::membership_row(&context.rows, room.number, context.user)?.kind() };
     let levels = room.levels();
+    let entrance = entry_rights(context, room, change.change)?;
     let kind = rules::check_transition(
         change.change,
         &MembershipFacts {
@@ -141,17 +154,21 @@ pub(super) fn apply_member_change(
             sender_power: levels.of(context.user),
             target_power: levels.of(change.target),
             levels,
-            entrance: entry_rights(context, room, change.change)?,
+            entrance,
         },
     )?;
-    if kind == Kind::Invite && rows::account_row(&context.rows, change.target)?.is_none() {
+    let is_gone = |account: Option<store::Account>| account.is_none_or(|account| account.deactivated);
+    if kind == Kind::Invite && is_gone(rows::account_row(&context.rows, change.target)?) {
         return refuse(Reason::UserNotFound, format!("there is no user {}", change.target));
     }
     let by_client = change.content.is_some();
-    let content = match &change.content {
+    let mut content = match &change.content {
         Some(content) => content.clone(),
         None => member_content(context, change.target, kind, change.notes)?,
     };
+    if kind == Kind::Join && entrance.vouched && !matches!(target.kind(), Kind::Join | Kind::Invite) {
+        content = authoriser::with_authoriser(context, room, &content)?;
+    }
     put_membership(
         context,
         room,
@@ -182,9 +199,8 @@ fn is_vouched(context: &ApplyContext<'_>, join_rules: &JsonObject) -> ApplyResul
     for entry in allow.iter().take(MAX_VOUCHING_ROOMS).filter_map(Value::as_object) {
         let named = json::string_field(entry, "room_id")
             .filter(|_| json::string_field(entry, "type") == Some("m.room_membership"));
-        let created_at = named.and_then(|room_id| id::parse_room_id(room_id, context.server_name));
-        let Some(created_at) = created_at else { continue };
-        let Some(number) = rows::room_number(&context.rows, created_at)? else { continue };
+        let Some(named) = named else { continue };
+        let Some(number) = rows::room_by_id(&context.rows, named, context.server_name)? else { continue };
         if rows::membership_row(&context.rows, number, context.user)?.kind() == Kind::Join {
             return Ok(true);
         }
@@ -200,14 +216,7 @@ fn member_content(context: &ApplyContext<'_>, target: &str, kind: Kind, notes: M
         _ => JsonObject::new(),
     };
     // What the server itself says about a member is not taken from a client.
-    for own in [
-        "displayname",
-        "avatar_url",
-        "is_direct",
-        "join_authorised_via_users_server",
-        "third_party_invite",
-        "third_party_signed",
-    ] {
+    for own in ["displayname", "avatar_url", "is_direct", AUTHORISED_VIA, "third_party_invite", "third_party_signed"] {
         object.remove(own);
     }
     object.insert("membership".into(), rows::membership_name(kind).into());
@@ -245,6 +254,17 @@ pub(super) fn renew_member_event(context: &mut ApplyContext<'_>, number: RoomNum
     put_membership(context, &mut room, context.user, &old, entry)?;
     context.save_room(&room);
     Ok(())
+}
+
+/// Bans a user from the successor of a room as from the room itself.
+pub(super) fn copy_ban(
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
+    target: &str,
+    content: Bytes,
+) -> ApplyResult<()> {
+    let entry = AllowedMembership { kind: Kind::Ban, content, is_direct: false, by_client: false };
+    put_membership(context, room, target, &store::Membership::default(), entry).map(drop)
 }
 
 /// Membership that the rules have allowed.
@@ -285,12 +305,18 @@ fn put_membership(
         joined_since,
     };
     put_row(context, room.number, target, &row);
+    if old.kind() == Kind::Join && kind != Kind::Join {
+        receipt::forget_receipts(context, room.number, target)?;
+    }
     if old.kind() != kind {
         let before = room.row.joined_members;
         update_member_counts(room.row_mut(), old.kind(), kind);
-        // The directory shows no empty rooms: the first member and the last one change it.
-        if (before == 0) != (room.row.joined_members == 0) {
+        // The directory is sorted by members, and shows no empty rooms.
+        if before != room.row.joined_members {
             directory::update_directory(context, room)?;
+        }
+        if kind == Kind::Join {
+            successor::carry_over(context, room, target)?;
         }
     }
     Ok(at)
@@ -384,6 +410,23 @@ mod tests {
     }
 
     #[test]
+    fn a_forgotten_room_is_closed_to_its_former_member_until_the_next_join() {
+        let mut world = world(&["alice", "bob"]);
+        let (room, id) = world.create("alice", log::CreateRoom::default());
+        world.moved("alice", &id, Change::Invite, "bob");
+        world.moved("bob", &id, Change::Join, "");
+        let said = id::event_id(world.say("alice", &id, "hi"));
+        world.moved("bob", &id, Change::Leave, "");
+        assert!(world.view().event("bob", &said).is_ok() && world.view().state_place("bob", room).is_ok());
+        let forget = world.membership("bob", &id, Change::Forget, "");
+        world.accepted(forget);
+        assert!(world.view().event("bob", &said).is_err() && world.view().state_place("bob", room).is_err());
+        world.moved("alice", &id, Change::Invite, "bob");
+        world.moved("bob", &id, Change::Join, "");
+        assert!(world.view().event("bob", &said).is_ok());
+    }
+
+    #[test]
     fn further_fields_of_a_join_stand_in_its_event_but_not_over_what_the_server_says() {
         let mut world = world(&["alice", "bob"]);
         let (room, id) = world.public_room("alice");
@@ -448,6 +491,7 @@ mod tests {
         assert_eq!(rejected(&mut world, "bob", &id, Change::Join, ""), Reason::Forbidden);
         assert_eq!(rejected(&mut world, "alice", &id, Change::Kick, "bob"), Reason::Forbidden);
         assert_eq!(rejected(&mut world, "alice", &id, Change::Unban, "carol"), Reason::Forbidden);
+        assert_eq!(rejected(&mut world, "alice", &id, Change::Kick, "mallory:b.org"), Reason::Forbidden);
         world.moved("alice", &id, Change::Unban, "bob");
         world.moved("bob", &id, Change::Join, "");
         world.moved("alice", &id, Change::Kick, "carol");

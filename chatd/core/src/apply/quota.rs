@@ -10,6 +10,7 @@
 
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use super::device::{self, MAX_FORGOTTEN, list_devices};
+use super::{one_time_keys, to_device};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::table::{self, Table, key};
@@ -50,6 +51,10 @@ pub(super) fn make_room(
 /// Returns the time at which a device was last used, as far as the rows tell: use extends a session that expires, once
 /// in each half of its lifetime.
 fn last_use(context: &ApplyContext<'_>, device: &store::Device) -> ApplyResult<u64> {
+    if device.seen_ms != 0 {
+        return Ok(device.seen_ms);
+    }
+    // A device from before the time was kept.
     if device.expires_ms == 0 {
         return Ok(device.created_ms);
     }
@@ -57,8 +62,19 @@ fn last_use(context: &ApplyContext<'_>, device: &store::Device) -> ApplyResult<u
     Ok(device.expires_ms.saturating_sub(token.unwrap_or_default().lifetime_ms))
 }
 
-/// Ends at most `at_most` of the caller's sessions; its own only if no other is left.
-pub(super) fn close_some(context: &mut ApplyContext<'_>, at_most: u32) -> ApplyResult<CommandAnswer> {
+/// Ends at most `at_most` of the caller's sessions; its own only if no other is left and it is not kept.
+pub(super) fn close_some(context: &mut ApplyContext<'_>, at_most: u32, keep_own: bool) -> ApplyResult<CommandAnswer> {
+    let more = close_others(context, at_most)?;
+    if !more && !keep_own {
+        let mut forgettable = MAX_FORGOTTEN;
+        device::remove_device(context, context.user, context.device_id, &mut forgettable)?;
+        context.ended_own_session = true;
+    }
+    Ok(CommandAnswer::New(outcome::Kind::SessionsClosed(log::SessionsClosed { more }), None))
+}
+
+/// Ends at most `at_most` of the caller's other sessions. Returns `true` if there are more.
+pub(super) fn close_others(context: &mut ApplyContext<'_>, at_most: u32) -> ApplyResult<bool> {
     let at_most = usize::try_from(at_most).unwrap_or(usize::MAX);
     // One more than are closed, because the caller's own device may be among them.
     let others = list_devices(context, context.user, at_most.saturating_add(1))?.into_iter();
@@ -68,12 +84,8 @@ pub(super) fn close_some(context: &mut ApplyContext<'_>, at_most: u32) -> ApplyR
     for device_id in others.iter().take(at_most) {
         device::remove_device(context, context.user, device_id, &mut forgettable)?;
     }
-    if !more {
-        device::remove_device(context, context.user, context.device_id, &mut forgettable)?;
-        context.ended_own_session = true;
-    }
     context.touched.user(context.user);
-    Ok(CommandAnswer::New(outcome::Kind::SessionsClosed(log::SessionsClosed { more }), None))
+    Ok(more)
 }
 
 /// Removes a device that expired long ago, or what a removed device left behind.
@@ -94,7 +106,11 @@ pub(super) fn apply_sweep_device(
             device::remove_device(context, localpart, device_id, &mut forgettable)?;
             context.touched.user(localpart);
         }
-        None => device::forget_transactions(context, localpart, device_id, &mut forgettable)?,
+        None => {
+            device::forget_transactions(context, localpart, device_id, &mut forgettable)?;
+            to_device::forget_queue(context, localpart, device_id, &mut forgettable)?;
+            one_time_keys::forget_one_time_keys(context, localpart, device_id, &mut forgettable)?;
+        }
     }
     Ok(swept_answer(forgettable == 0))
 }

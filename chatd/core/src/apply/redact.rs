@@ -3,10 +3,11 @@
 use super::append::{NewEvent, append_event, put_event, sent_answer};
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle, refuse};
 use super::{append, relation};
-use crate::auth::{redaction, send};
+use crate::auth::{levels, redaction, send};
 use crate::id::{self, Position};
 use crate::json::{self, JsonObject};
 use crate::proto::log::{self, Reason};
+use crate::proto::store;
 use crate::rows::{self, event_type};
 use crate::table;
 use bytes::Bytes;
@@ -64,23 +65,40 @@ fn redact_event(
     // The first redaction is the one shown with the event.
     if row.redacted_by.is_empty() {
         // Before the content is emptied, because the content says what the event relates to.
-        relation::remove_relation(context, room.number, target, &row.content);
-        row.content = redaction::redacted_content(&row.r#type, &row.content);
+        relation::remove_relation(context, room.number, target, &row.content)?;
+        row.content = redaction::redacted_content(room.version(), &row.r#type, &row.content);
         row.redacted_by = table::position_field(at);
         put_event(context, room.number, target, &row);
-        // Of the state that is also kept in rows, only the lifetime is lost: the content that remains of power levels,
-        // memberships, join rules and history visibility says the same as before.
-        let state_key = row.state_key.as_deref();
-        if row.r#type == event_type::RETENTION
-            && state_key == Some("")
-            && rows::state_version(&context.rows, room.number, event_type::RETENTION, "", Position::MAX)?
-                == Some(target)
-        {
-            // The lifetime that the event asked for is gone with its content.
-            room.row_mut().max_lifetime_ms = 0;
-        }
+        take_over_redaction(context, room, target, &row)?;
     }
     Ok(at)
+}
+
+/// Brings the room's row in line with what remains of a piece of its state: the lifetime that a retention event asked
+/// for is lost, and version 10 does not keep the power that invitations need. What remains of memberships, join rules and
+/// history visibility says the same as before.
+fn take_over_redaction(
+    context: &ApplyContext<'_>,
+    room: &mut RoomHandle,
+    target: Position,
+    row: &store::Event,
+) -> ApplyResult<()> {
+    let event_type = row.r#type.as_str();
+    let is_kept_in_row = matches!(event_type, event_type::RETENTION | event_type::POWER_LEVELS);
+    if !is_kept_in_row
+        || row.state_key.as_deref() != Some("")
+        || rows::state_version(&context.rows, room.number, event_type, "", Position::MAX)? != Some(target)
+    {
+        return Ok(());
+    }
+    if event_type == event_type::RETENTION {
+        room.row_mut().max_lifetime_ms = 0;
+    } else {
+        let levels = levels::parse_levels(&json::stored_object(&row.content), context.server_name)?;
+        let creators = room.levels().creators.clone();
+        room.row_mut().levels = Some(store::Levels { creators, ..levels });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -150,6 +168,21 @@ mod tests {
             let envelope = redaction(&mut world, "alice", &two, at);
             assert_eq!(world.rejected(envelope), Reason::EventNotFound);
         }
+    }
+
+    #[test]
+    fn version_ten_forgets_who_may_invite_with_the_event_that_said_so() {
+        let mut world = world(&["alice", "bob", "carol"]);
+        let (_, id) = world.create("alice", log::CreateRoom { room_version: "10".into(), ..Default::default() });
+        world.moved("alice", &id, Change::Invite, "bob");
+        world.moved("bob", &id, Change::Join, "");
+        let levels = r#"{"invite":50,"users":{"@alice:a.org":100}}"#;
+        let levels = world.set("alice", &id, "m.room.power_levels", levels);
+        let invite = world.membership("bob", &id, Change::Invite, "carol");
+        assert_eq!(world.rejected(invite), Reason::Forbidden);
+        let envelope = redaction(&mut world, "alice", &id, levels);
+        world.accepted(envelope);
+        world.moved("bob", &id, Change::Invite, "carol");
     }
 
     #[test]

@@ -1,23 +1,28 @@
 //! Index of relations: which events relate to which others, and how (`m.relates_to`).
 
+use super::aggregate;
 use super::context::{ApplyContext, ApplyResult, RoomHandle, refuse};
 use crate::id::{self, Position, RoomNumber};
-use crate::json;
 use crate::proto::log::Reason;
 use crate::proto::store;
+use crate::relates::{RelatesTo, relation_type};
+use crate::rows;
+
 use crate::table::{self, Table, key};
 use crate::visibility::UserVisibility;
-use serde_json::Value;
-
-const KEY: &str = "m.relates_to";
 
 /// Maximum length of a relation type in bytes.
 const MAX_TYPE_BYTES: usize = 255;
 
+/// Maximum length of the key of an annotation in characters, the same as in Synapse: it is part of the key of a row.
+const MAX_KEY_CHARS: usize = 500;
+
 /// Relation to be added to the index.
 pub(super) struct NewRelation {
-    target: Position,
-    relation_type: String,
+    pub(super) target: Position,
+    pub(super) relation_type: String,
+    /// Key of an annotation.
+    pub(super) key: Option<String>,
 }
 
 /// Returns the relation that new content names, after checking its target: an earlier event of the same room that is
@@ -27,30 +32,53 @@ pub(super) fn of_new(
     context: &ApplyContext<'_>,
     room: &RoomHandle,
     membership: &store::Membership,
+    event_type: &str,
     content: &[u8],
 ) -> ApplyResult<Option<NewRelation>> {
-    let Some((event_id, relation_type)) = named_relation(content) else { return Ok(None) };
+    let Some(RelatesTo { event_id, relation_type, key }) = RelatesTo::of(content) else { return Ok(None) };
     if relation_type.len() > MAX_TYPE_BYTES {
         return refuse(Reason::Invalid, format!("a relation's type must have at most {MAX_TYPE_BYTES} bytes"));
     }
+    let annotates = relation_type == relation_type::ANNOTATION;
+    if annotates && key.as_ref().is_some_and(|key| key.chars().count() > MAX_KEY_CHARS) {
+        return refuse(
+            Reason::Invalid,
+            format!("the key of an annotation must have at most {MAX_KEY_CHARS} characters"),
+        );
+    }
     let target = id::parse_event_id(&event_id);
-    match target.map(|target| is_visible(context, room, membership, target)).transpose()? {
-        Some(true) => Ok(target.map(|target| NewRelation { target, relation_type })),
-        _ => refuse(
+    let Some(true) = target.map(|target| is_visible(context, room, membership, target)).transpose()? else {
+        return refuse(
             Reason::EventNotFound,
             format!("the event {event_id:?} that this one relates to is not in this room"),
-        ),
+        );
+    };
+    let link = target.map(|target| NewRelation { target, relation_type, key });
+    if let Some(link) = &link {
+        check_kind(context, room.number, event_type, link)?;
     }
+    Ok(link)
 }
 
-/// Returns the event id and the type of the relation in some content.
-fn named_relation(content: &[u8]) -> Option<(String, String)> {
-    if !json::contains_text(content, KEY) {
-        return None;
+/// Checks the rules of the relations that the server interprets.
+pub(super) fn check_kind(
+    context: &ApplyContext<'_>,
+    room: RoomNumber,
+    event_type: &str,
+    link: &NewRelation,
+) -> ApplyResult<()> {
+    match link.relation_type.as_str() {
+        relation_type::ANNOTATION if aggregate::has_annotated(context, room, event_type, link)? => {
+            refuse(Reason::DuplicateAnnotation, "you have reacted to this event in the same way before")
+        }
+        // Otherwise threads could form chains and circles (specification, "Validation of `m.thread` relationships").
+        relation_type::THREAD
+            if RelatesTo::of(&rows::known_event(&context.rows, room, link.target)?.content).is_some() =>
+        {
+            refuse(Reason::BadRelation, "a thread cannot begin with an event that relates to another one itself")
+        }
+        _ => Ok(()),
     }
-    let object = json::stored_object(content);
-    let relation = object.get(KEY).and_then(Value::as_object)?;
-    Some((json::string_field(relation, "event_id")?.to_owned(), json::string_field(relation, "rel_type")?.to_owned()))
 }
 
 /// Returns `true` if the room contains the event and this member may see it.
@@ -72,22 +100,35 @@ pub(super) fn is_visible(
 
 pub(super) fn put_relation(
     context: &mut ApplyContext<'_>,
-    room: &RoomHandle,
+    room: RoomNumber,
     at: Position,
     event_type: &str,
     link: &NewRelation,
-) {
+) -> ApplyResult<()> {
+    // Before the row that it counts.
+    aggregate::count_relation(context, room, at, event_type, link)?;
     let row = store::Relation { event_type: event_type.to_owned(), sender: context.user_id() };
-    let key = key::relation_key(room.number, link.target, &link.relation_type, at);
+    let key = key::relation_key(room, link.target, &link.relation_type, at);
     context.rows.put(Table::Relation, key, table::encode_value(&row));
+    Ok(())
 }
 
 /// Removes the relation of an event that is redacted or removed; `content` is what it had before.
-pub(super) fn remove_relation(context: &mut ApplyContext<'_>, room: RoomNumber, at: Position, content: &[u8]) {
-    let Some((event_id, relation_type)) = named_relation(content) else { return };
-    if let Some(target) = id::parse_event_id(&event_id) {
-        context.rows.delete(Table::Relation, key::relation_key(room, target, &relation_type, at));
-    }
+pub(super) fn remove_relation(
+    context: &mut ApplyContext<'_>,
+    room: RoomNumber,
+    at: Position,
+    content: &[u8],
+) -> ApplyResult<()> {
+    let Some(RelatesTo { event_id, relation_type, key }) = RelatesTo::of(content) else { return Ok(()) };
+    let Some(target) = id::parse_event_id(&event_id) else { return Ok(()) };
+    let row_key = key::relation_key(room, target, &relation_type, at);
+    let Some(row) = table::fetch_row::<store::Relation>(&context.rows, Table::Relation, &row_key)? else {
+        return Ok(());
+    };
+    context.rows.delete(Table::Relation, row_key);
+    // After the row that it no longer counts.
+    aggregate::discount_relation(context, room, at, &row, &NewRelation { target, relation_type, key })
 }
 
 #[cfg(test)]

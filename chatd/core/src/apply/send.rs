@@ -7,7 +7,7 @@ use super::{member, redact, relation};
 use crate::auth::send;
 use crate::id::Position;
 use crate::proto::log;
-use crate::rows::event_type;
+use crate::rows::{self, event_type};
 use bytes::Bytes;
 
 pub(super) fn apply_send_event(context: &mut ApplyContext<'_>, command: &log::SendEvent) -> ApplyResult<CommandAnswer> {
@@ -30,7 +30,11 @@ pub(super) fn apply_send_event(context: &mut ApplyContext<'_>, command: &log::Se
         (None, _) => append_message(context, &mut room, event_type, &command.content)?,
     };
     context.save_room(&room);
-    Ok(sent_answer(&room, at, context.time_ms))
+    // State that was set before is answered with the event that set it.
+    let is_new = at >= context.first;
+    let time_ms =
+        if is_new { context.time_ms } else { rows::known_event(&context.rows, room.number, at)?.origin_server_ts };
+    Ok(sent_answer(&room, at, time_ms))
 }
 
 /// Returns the refusal for an event in a room that does not exist. A user who tries to enter gets the answer of a
@@ -52,7 +56,7 @@ fn append_message(
     send::check_message_type(event_type)?;
     let membership = context.joined(room)?;
     send::check_message(room.levels(), context.user, event_type)?;
-    let link = relation::of_new(context, room, &membership, content)?;
+    let link = relation::of_new(context, room, &membership, event_type, content)?;
     let at = append_event(
         context,
         room,
@@ -66,7 +70,7 @@ fn append_message(
         },
     )?;
     if let Some(link) = link {
-        relation::put_relation(context, room, at, event_type, &link);
+        relation::put_relation(context, room.number, at, event_type, &link)?;
     }
     Ok(at)
 }
@@ -106,6 +110,17 @@ mod tests {
     }
 
     #[test]
+    fn state_that_is_set_twice_is_one_event_until_somebody_changes_it() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, room) = world.public_room("alice");
+        let first = world.set("alice", &room, "t", r#"{"a":1,"b":2}"#);
+        assert_eq!(world.set("alice", &room, "t", r#"{"b":2, "a":1}"#), first);
+        let other = world.set("alice", &room, "t", r#"{"a":2}"#);
+        assert!(other > first);
+        assert!(world.set("alice", &room, "t", r#"{"a":1,"b":2}"#) > other, "it is another event than the first");
+    }
+
+    #[test]
     fn bad_events_are_refused_by_name() {
         let mut world = world(&["alice", "bob"]);
         let (_, room) = world.public_room("alice");
@@ -126,9 +141,11 @@ mod tests {
             ("m.room.power_levels", None, "{}", Reason::Invalid),
             ("t", None, large.as_str(), Reason::TooLarge),
             ("t", Some("@bob:a.org"), "{}", Reason::Forbidden),
-            ("m.room.create", Some(""), "{}", Reason::Forbidden),
+            ("m.room.create", Some(""), "{}", Reason::Invalid),
             ("m.room.power_levels", Some(""), r#"{"users":{"@alice:a.org":"100"}}"#, Reason::Invalid),
-            ("m.room.canonical_alias", Some(""), r##"{"alias":"#none:a.org"}"##, Reason::Invalid),
+            ("m.room.canonical_alias", Some(""), r##"{"alias":"#none:a.org"}"##, Reason::BadAlias),
+            ("m.room.canonical_alias", Some(""), r##"{"alt_aliases":["none"]}"##, Reason::Invalid),
+            ("m.room.canonical_alias", Some(""), r##"{"alias":1}"##, Reason::Invalid),
         ] {
             assert_eq!(rejected(&mut world, "alice", &room, event_type, key, content), reason, "{event_type} {key:?}");
         }

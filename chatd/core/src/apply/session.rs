@@ -2,8 +2,8 @@
 //! here.
 
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
-use super::device::{MAX_FORGOTTEN, list_devices, remove_device};
-use super::{quota, sequence};
+use super::device::{self, MAX_FORGOTTEN, list_devices, remove_device};
+use super::{login_token, quota, sequence};
 use crate::id::{self, Position};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
@@ -18,9 +18,13 @@ const TOKEN_HASH_BYTES: usize = 32;
 const MAX_DEVICE_ID_BYTES: usize = 255;
 
 /// Maximum length of a device's name in bytes.
-const MAX_DISPLAY_NAME_BYTES: usize = 1024;
+pub(super) const MAX_DISPLAY_NAME_BYTES: usize = 1024;
 
-/// Opens a session after the API has verified the password. A repeated token hash means a repeated request.
+/// Maximum length of a caller's address in bytes: an IPv6 address has at most 45 characters.
+const MAX_ADDRESS_BYTES: usize = 45;
+
+/// Opens a session after the API has verified the password, or with a login token. A repeated token hash means a
+/// repeated request.
 pub(super) fn apply_open_session(
     context: &mut ApplyContext<'_>,
     command: &log::OpenSession,
@@ -35,7 +39,9 @@ pub(super) fn apply_open_session(
     if let Some((opened, at)) = opened_before(context, &command.localpart, new)? {
         return Ok(CommandAnswer::again(opened, at));
     }
-    if account.password_version != command.password_version {
+    if !command.login_token_hash.is_empty() {
+        login_token::redeem_login_token(context, &command.localpart, &command.login_token_hash)?;
+    } else if account.password_version != command.password_version {
         return refuse(Reason::WrongPassword, "the password was changed meanwhile: log in again");
     }
     put_session(context, &command.localpart, new).map(|opened| CommandAnswer::New(opened, None))
@@ -58,8 +64,15 @@ pub(super) fn put_session(
     if new.display_name.len() > MAX_DISPLAY_NAME_BYTES {
         return refuse(Reason::TooLarge, format!("a device's name must have at most {MAX_DISPLAY_NAME_BYTES} bytes"));
     }
-    if new.token_hash.len() != TOKEN_HASH_BYTES || context.rows.get(Table::Token, &new.token_hash)?.is_some() {
-        return refuse(Reason::Invalid, "the token's hash must be a fresh SHA-256");
+    if new.address.len() > MAX_ADDRESS_BYTES {
+        return refuse(Reason::TooLarge, format!("an address must have at most {MAX_ADDRESS_BYTES} bytes"));
+    }
+    check_fresh(context, &new.token_hash)?;
+    if !new.refresh_hash.is_empty() {
+        check_fresh(context, &new.refresh_hash)?;
+        if new.refresh_hash == new.token_hash {
+            return refuse(Reason::Invalid, "the two tokens of a session must differ");
+        }
     }
     let mut forgettable = MAX_FORGOTTEN;
     let expires_ms = expiry_time(context.time_ms, new.lifetime_ms);
@@ -70,6 +83,12 @@ pub(super) fn put_session(
         expires_ms,
         opened_at: table::position_field(context.first),
         session_opened_at: Bytes::new(),
+        seen_ms: context.time_ms,
+        seen_address: new.address.clone(),
+        refresh_hash: new.refresh_hash.clone(),
+        old_token_hash: Bytes::new(),
+        old_refresh_hash: Bytes::new(),
+        login_token_hash: Bytes::new(),
     };
     let device = match going_on(context, localpart, new)? {
         Some(old) => store::Device {
@@ -85,16 +104,50 @@ pub(super) fn put_session(
             made
         }
     };
-    let token = store::Token {
-        localpart: localpart.to_owned(),
-        device_id: new.device_id.clone(),
-        expires_ms,
-        lifetime_ms: new.lifetime_ms,
-    };
     context.rows.put(Table::Device, key::device_key(localpart, &new.device_id), table::encode_value(&device));
-    context.rows.put(Table::Token, new.token_hash.to_vec(), table::encode_value(&token));
+    let owner = TokenOwner { localpart, device_id: &new.device_id };
+    let token_expires_ms = if new.refresh_hash.is_empty() {
+        put_token(context, owner, &new.token_hash, store::token::Use::Access, new.lifetime_ms)
+    } else {
+        put_token(context, owner, &new.refresh_hash, store::token::Use::Refresh, new.lifetime_ms);
+        put_token(context, owner, &new.token_hash, store::token::Use::RefreshedAccess, new.access_lifetime_ms)
+    };
     context.touched.user(localpart);
-    Ok(opened_outcome(context, localpart, &new.device_id, expires_ms))
+    Ok(opened_outcome(context, localpart, &new.device_id, token_expires_ms))
+}
+
+/// Refuses a hash that is not that of a new token.
+pub(super) fn check_fresh(context: &ApplyContext<'_>, hash: &[u8]) -> ApplyResult<()> {
+    if hash.len() != TOKEN_HASH_BYTES || context.rows.get(Table::Token, hash)?.is_some() {
+        return refuse(Reason::Invalid, "the token's hash must be a fresh SHA-256");
+    }
+    Ok(())
+}
+
+/// Account and device that a token belongs to.
+#[derive(Clone, Copy)]
+pub(super) struct TokenOwner<'o> {
+    pub(super) localpart: &'o str,
+    pub(super) device_id: &'o str,
+}
+
+/// Writes the row of a token, and returns the time at which it expires.
+pub(super) fn put_token(
+    context: &mut ApplyContext<'_>,
+    owner: TokenOwner<'_>,
+    hash: &[u8],
+    good_for: store::token::Use,
+    lifetime_ms: u64,
+) -> u64 {
+    let token = store::Token {
+        localpart: owner.localpart.to_owned(),
+        device_id: owner.device_id.to_owned(),
+        expires_ms: expiry_time(context.time_ms, lifetime_ms),
+        lifetime_ms,
+        r#use: good_for.into(),
+    };
+    context.rows.put(Table::Token, hash.to_vec(), table::encode_value(&token));
+    token.expires_ms
 }
 
 /// Returns the device that continues under a new session, if there is one, and ends its old session.
@@ -108,7 +161,7 @@ fn going_on(
     }
     let key = key::device_key(localpart, &new.device_id);
     let Some(old) = table::fetch_row::<store::Device>(&context.rows, Table::Device, &key)? else { return Ok(None) };
-    context.rows.delete(Table::Token, old.token_hash.to_vec());
+    device::remove_tokens(context, &old);
     context.touched.session(localpart);
     // The sequences belong to streams of the old session; what those still have to send is sent again as a new
     // sequence.
@@ -134,7 +187,12 @@ pub(super) fn opened_before(
     Ok(Some((opened_outcome(context, localpart, &token.device_id, token.expires_ms), at)))
 }
 
-fn opened_outcome(context: &ApplyContext<'_>, localpart: &str, device_id: &str, expires_at_ms: u64) -> outcome::Kind {
+pub(super) fn opened_outcome(
+    context: &ApplyContext<'_>,
+    localpart: &str,
+    device_id: &str,
+    expires_at_ms: u64,
+) -> outcome::Kind {
     outcome::Kind::SessionOpened(log::SessionOpened {
         user_id: id::user_id(localpart, context.server_name),
         device_id: device_id.to_owned(),
@@ -143,7 +201,7 @@ fn opened_outcome(context: &ApplyContext<'_>, localpart: &str, device_id: &str, 
 }
 
 /// Returns the time at which a session that is used at `now` expires; 0, which means never, for a lifetime of 0.
-fn expiry_time(now: u64, lifetime_ms: u64) -> u64 {
+pub(super) fn expiry_time(now: u64, lifetime_ms: u64) -> u64 {
     match lifetime_ms {
         0 => 0,
         lifetime => now.saturating_add(lifetime),
@@ -158,7 +216,14 @@ pub(super) fn apply_extend_session(
     let Some(token) = token.filter(|t| t.localpart == context.user && t.device_id == context.device_id) else {
         return refuse(Reason::SessionEnded, "the session was closed: log in again");
     };
-    let device = store::Device { expires_ms: expiry_time(context.time_ms, command.lifetime_ms), ..context.session()? };
+    if token.r#use() != store::token::Use::Access {
+        return refuse(Reason::Invalid, "use does not extend a session that has a refresh token");
+    }
+    let device = store::Device {
+        expires_ms: expiry_time(context.time_ms, command.lifetime_ms),
+        seen_ms: context.time_ms,
+        ..context.session()?
+    };
     let token = store::Token { expires_ms: device.expires_ms, lifetime_ms: command.lifetime_ms, ..token };
     context.rows.put(Table::Device, key::device_key(context.user, context.device_id), table::encode_value(&device));
     context.rows.put(Table::Token, command.token_hash.to_vec(), table::encode_value(&token));
@@ -171,7 +236,7 @@ pub(super) fn apply_close_session(
     command: &log::CloseSession,
 ) -> ApplyResult<CommandAnswer> {
     if command.all_devices && command.at_most > 0 {
-        return quota::close_some(context, command.at_most);
+        return quota::close_some(context, command.at_most, command.keep_own);
     }
     let device_ids = if command.all_devices {
         all_device_ids(context)?
@@ -206,7 +271,8 @@ mod tests {
     fn open(device: &str, token: &str, lifetime_ms: u64, password_version: u64) -> Envelope {
         let mut new = session("alice", device, lifetime_ms);
         new.token_hash = format!("{token:.>32}").into();
-        let open = log::OpenSession { localpart: "alice".into(), session: Some(new), password_version };
+        let open =
+            log::OpenSession { localpart: "alice".into(), session: Some(new), password_version, ..Default::default() };
         Envelope { command: command(Kind::OpenSession(open)), ..Envelope::default() }
     }
 

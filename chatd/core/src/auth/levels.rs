@@ -10,6 +10,9 @@ use serde_json::Value;
 /// Greatest magnitude of an integer in canonical JSON.
 const MAX_LEVEL: i64 = (1 << 53) - 1;
 
+/// Power level of the creators of rooms in which it is unlimited: more than any that can be written.
+const UNLIMITED: i64 = i64::MAX;
+
 /// Names of the levels other than `users` and `events`, with their values when absent.
 const SCALARS: [(&str, i64); 7] = [
     ("ban", 50),
@@ -22,8 +25,16 @@ const SCALARS: [(&str, i64); 7] = [
 ];
 
 impl Levels {
+    /// Returns `true` if the user has unlimited power.
+    pub(crate) fn is_creator(&self, localpart: &str) -> bool {
+        self.creators.binary_search_by(|creator| creator.as_str().cmp(localpart)).is_ok()
+    }
+
     /// Returns the power level of a user of this server.
     pub(crate) fn of(&self, localpart: &str) -> i64 {
+        if self.is_creator(localpart) {
+            return UNLIMITED;
+        }
         find_level(&self.users, localpart).unwrap_or(self.users_default)
     }
 
@@ -72,7 +83,23 @@ pub(crate) fn parse_levels(content: &JsonObject, server_name: &str) -> Result<Le
         users_default: scalar("users_default")?,
         users: sorted_levels(local),
         events: sorted_levels(level_entries(content, "events")?.into_iter()),
+        creators: Vec::new(),
     })
+}
+
+/// Checks that power levels give none to the users whose power is unlimited, who are in byte order (rule 9 of room version
+/// 12).
+///
+/// # Errors
+/// Fails if they do.
+pub(crate) fn check_creators(content: &JsonObject, creators: &[String], server_name: &str) -> Result<(), AuthDenial> {
+    for (user, _) in level_entries(content, "users")? {
+        let local = id::user_localpart(user, server_name);
+        if local.is_some_and(|local| creators.binary_search_by(|creator| creator.as_str().cmp(local)).is_ok()) {
+            return Err(invalid_change(format!("{user} created the room and has unlimited power: give no level")));
+        }
+    }
+    Ok(())
 }
 
 fn sorted_levels<'a>(entries: impl Iterator<Item = (&'a str, i64)>) -> Vec<NamedLevel> {
@@ -82,8 +109,10 @@ fn sorted_levels<'a>(entries: impl Iterator<Item = (&'a str, i64)>) -> Vec<Named
     out
 }
 
-fn is_user_id(text: &str) -> bool {
-    text.len() <= 255 && text.strip_prefix('@').is_some_and(|rest| rest.contains(':'))
+/// Returns `true` if the text has the form of a user id, of whichever server.
+pub(crate) fn is_user_id(text: &str) -> bool {
+    let parts = text.strip_prefix('@').and_then(|rest| rest.split_once(':'));
+    text.len() <= 255 && parts.is_some_and(|(_, server)| id::is_server_name(server))
 }
 
 fn level_value(name: &str, value: &Value) -> Result<i64, AuthDenial> {

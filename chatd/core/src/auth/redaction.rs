@@ -4,6 +4,7 @@
 use super::{AuthDenial, forbidden_change};
 use crate::json::{self, JsonObject};
 use crate::proto::store::Levels;
+use crate::room_version::RoomVersion;
 use bytes::Bytes;
 
 /// Checks that a member of the room may redact an event that is the member's own or somebody else's.
@@ -20,9 +21,16 @@ pub(crate) fn check_power(levels: &Levels, localpart: &str, is_own: bool) -> Res
     }
 }
 
-/// Returns the content that remains when an event of this type is redacted.
-pub(crate) fn redacted_content(event_type: &str, content: &[u8]) -> Bytes {
+/// Returns the content that remains when an event of this type is redacted in a room of this version.
+pub(crate) fn redacted_content(version: RoomVersion, event_type: &str, content: &[u8]) -> Bytes {
     let kept: &[&str] = match event_type {
+        // Version 11 keeps more of these types.
+        "m.room.create" if version < RoomVersion::V11 => &["creator"],
+        "m.room.member" if version < RoomVersion::V11 => &["membership", "join_authorised_via_users_server"],
+        "m.room.power_levels" if version < RoomVersion::V11 => {
+            &["ban", "events", "events_default", "kick", "redact", "state_default", "users", "users_default"]
+        }
+        "m.room.redaction" if version < RoomVersion::V11 => &[],
         "m.room.create" => return Bytes::copy_from_slice(content),
         "m.room.member" => &["membership", "join_authorised_via_users_server", "third_party_invite"],
         "m.room.join_rules" => &["join_rule", "allow"],
@@ -54,18 +62,23 @@ mod tests {
 
     #[test]
     fn a_message_loses_everything_and_state_keeps_what_rules_need() {
-        assert_eq!(redacted_content("m.room.message", br#"{"body":"x"}"#), "{}");
+        assert_eq!(redacted_content(RoomVersion::V11, "m.room.message", br#"{"body":"x"}"#), "{}");
         assert_eq!(
-            redacted_content("m.room.member", br#"{"membership":"join","displayname":"x"}"#),
+            redacted_content(RoomVersion::V11, "m.room.member", br#"{"membership":"join","displayname":"x"}"#),
             r#"{"membership":"join"}"#
         );
-        assert_eq!(redacted_content("m.room.create", br#"{"a": 1}"#), r#"{"a": 1}"#);
+        assert_eq!(redacted_content(RoomVersion::V11, "m.room.create", br#"{"a": 1}"#), r#"{"a": 1}"#);
         assert_eq!(
-            redacted_content("m.room.power_levels", br#"{"notifications":{"room":1},"invite":3,"users":{"@a:x":1}}"#),
+            redacted_content(
+                RoomVersion::V11,
+                "m.room.power_levels",
+                br#"{"notifications":{"room":1},"invite":3,"users":{"@a:x":1}}"#
+            ),
             r#"{"invite":3,"users":{"@a:x":1}}"#
         );
         assert_eq!(
             redacted_content(
+                RoomVersion::V11,
                 "m.room.member",
                 br#"{"membership":"invite","third_party_invite":{"display_name":"x","signed":{"a":1}}}"#
             ),

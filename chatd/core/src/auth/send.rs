@@ -15,7 +15,8 @@ pub(crate) struct EventSender<'s> {
 /// Checks that events of this type may be sent without a state key.
 ///
 /// # Errors
-/// Fails for types that are state: to clients, such a message would look like a change of the room, but change nothing.
+/// Fails for those that the authorization rules refuse without a state key, and for power levels, which they judge like a
+/// change of those in force.
 pub(crate) fn check_message_type(event_type: &str) -> Result<(), AuthDenial> {
     if event_type::ONLY_STATE.contains(&event_type) {
         Err(invalid_change(format!("{event_type} is a state event: send it as one, with its state key")))
@@ -59,7 +60,8 @@ pub(crate) fn check_state(
         return Err(forbidden_change("only the user named by the state key may set this state"));
     }
     match event_type {
-        event_type::CREATE => Err(forbidden_change("a room can be created only once")),
+        // 400, not 403: no power would help.
+        event_type::CREATE => Err(invalid_change("a room can be created only once")),
         event_type::MEMBER => {
             Err(invalid_change("memberships cannot be set as plain state: change the membership instead"))
         }
@@ -100,6 +102,7 @@ mod tests {
     fn state_is_no_message() {
         assert!(check_message_type(event_type::MEMBER).is_err());
         assert_eq!(check_message_type("m.room.message"), Ok(()));
+        assert_eq!(check_message_type(event_type::JOIN_RULES), Ok(()));
     }
 
     #[test]
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn rooms_are_created_once_and_memberships_are_not_plain_state() {
-        assert_eq!(state("admin", event_type::CREATE, ""), Some(Reason::Forbidden));
+        assert_eq!(state("admin", event_type::CREATE, ""), Some(Reason::Invalid));
         assert_eq!(state("admin", event_type::MEMBER, "@admin:a.org"), Some(Reason::Invalid));
     }
 }

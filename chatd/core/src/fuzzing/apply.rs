@@ -54,7 +54,12 @@ fn register_envelope(user: &str) -> Envelope {
     token_hash.resize(32, b'.');
     let session =
         log::NewSession { device_id: "D".into(), token_hash: token_hash.into(), ..log::NewSession::default() };
-    let register = log::Register { localpart: user.into(), password_hash: "$argon2id$".into(), session: Some(session) };
+    let register = log::Register {
+        localpart: user.into(),
+        password_hash: "$argon2id$".into(),
+        session: Some(session),
+        ..log::Register::default()
+    };
     envelope_of("", Kind::Register(register))
 }
 

@@ -2,6 +2,7 @@
 //! the things that they name.
 
 use crate::id::{POSITION_LEN, Position, RoomNumber};
+use crate::receipt::ReceiptKind;
 use crate::table::key;
 use std::cmp::Ordering;
 
@@ -69,6 +70,9 @@ fn check_texts(a: &KeyParts, b: &KeyParts) {
     let relation = |p: &KeyParts| key::relation_key(p.room, p.other, &p.one, p.at);
     let by_relations = |p: &KeyParts| (p.room, p.other, p.one.len(), p.one.clone(), p.at);
     assert_order(relation(a), relation(b), by_relations(a).cmp(&by_relations(b)));
+    let annotation = |p: &KeyParts| key::annotation_key(p.room, p.at, &p.one, "alice", &p.two);
+    let by_annotations = |p: &KeyParts| (p.room, p.at, p.one.len(), p.one.clone(), p.two.clone());
+    assert_order(annotation(a), annotation(b), by_annotations(a).cmp(&by_annotations(b)));
     // Zero-terminated names contain no zero byte: the APIs and apply refuse it.
     if [&a.one, &a.two, &b.one, &b.two].iter().any(|text| text.contains('\0')) {
         return;
@@ -85,8 +89,18 @@ fn check_texts(a: &KeyParts, b: &KeyParts) {
     distinct(data(a), data(b), names(a) == names(b) && a.room == b.room);
     let membership = |p: &KeyParts| key::membership_key(&p.one, p.room);
     distinct(membership(a), membership(b), a.one == b.one && a.room == b.room);
+    let waiting = |p: &KeyParts| key::to_device_key(&p.one, &p.two, p.at);
+    distinct(waiting(a), waiting(b), names(a) == names(b) && a.at == b.at);
+    let backed_up = |p: &KeyParts| key::backup_key("a", p.room.0, &p.one, &p.two);
+    distinct(backed_up(a), backed_up(b), names(a) == names(b) && a.room == b.room);
+    let rest = backed_up(a).split_off(key::key_backup("a", a.room.0).len());
+    assert_eq!(key::parse_backup_key(&rest), Some((a.one.as_str(), a.two.as_str())));
     let sequence = |p: &KeyParts| key::sequence_key(&p.one, &p.two, p.room.0);
     distinct(sequence(a), sequence(b), names(a) == names(b) && a.room == b.room);
+    let receipt = |p: &KeyParts| key::receipt_key(p.room, &p.one, ReceiptKind::Private, &p.two);
+    distinct(receipt(a), receipt(b), names(a) == names(b) && a.room == b.room);
+    let parts = (a.room, a.one.as_str(), ReceiptKind::Private, a.two.as_str());
+    assert_eq!(key::parse_receipt(&receipt(a)), Some(parts));
 }
 
 fn assert_order(a: Vec<u8>, b: Vec<u8>, expected: Ordering) {

@@ -18,6 +18,10 @@ pub(super) fn fuzz_names(bytes: &[u8]) -> bool {
         read = true;
         assert_eq!(id::room_id(at, SERVER), text);
     }
+    if let Some(at) = id::parse_room_id_without_server(text) {
+        read = true;
+        assert_eq!(id::room_id_without_server(at), text);
+    }
     if let Some(at) = id::parse_cursor(text) {
         read = true;
         assert_eq!(id::encode_cursor(at), text);

@@ -5,10 +5,12 @@ use crate::apply;
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::log::outcome;
 use crate::proto::store;
+use crate::proto::store::token::Use;
 use crate::rows;
 use crate::table::{self, ReadError, Table, TableRead, key};
 
-/// Checks that each device has exactly one token, which names it, and belongs to an account that exists.
+/// Checks that each token is one of the device that it names, that no device lacks a token, and that each belongs to an
+/// account that exists.
 ///
 /// # Errors
 /// Fails if the property does not hold or a row cannot be read.
@@ -19,13 +21,24 @@ pub fn devices_and_tokens_agree(rows: &dyn TableRead) -> InvariantResult {
         let token: store::Token = table::decode_value(Table::Token, value.clone())?;
         let device = key::device_key(&token.localpart, &token.device_id);
         let device = table::fetch_row::<store::Device>(rows, Table::Device, &device)?.unwrap_or_default();
-        let agrees = device.token_hash == *hash && device.expires_ms == token.expires_ms;
+        let agrees = match token.r#use() {
+            Use::Access => device.token_hash == *hash && device.expires_ms == token.expires_ms,
+            Use::RefreshedAccess => [&device.token_hash, &device.old_token_hash].iter().any(|own| **own == *hash),
+            Use::Refresh => [&device.refresh_hash, &device.old_refresh_hash].iter().any(|own| **own == *hash),
+            Use::Login => device.login_token_hash == *hash,
+        };
         ensure_holds(agrees, NAME, || format!("a token of {}, device {}", token.localpart, token.device_id))?;
         let account = rows::account_row(rows, &token.localpart)?;
         ensure_holds(account.is_some(), NAME, || format!("there is no account {}", token.localpart))?;
     }
-    let devices = all_rows(rows, Table::Device)?.len();
-    ensure_holds(devices == tokens.len(), NAME, || format!("{devices} devices, {} tokens", tokens.len()))
+    let mut named = 0;
+    for (_, value) in all_rows(rows, Table::Device)? {
+        let device: store::Device = table::decode_value(Table::Device, value)?;
+        let store::Device { refresh_hash, old_token_hash, old_refresh_hash, login_token_hash, .. } = device;
+        let others = [refresh_hash, old_token_hash, old_refresh_hash, login_token_hash];
+        named += 1 + others.iter().filter(|hash| !hash.is_empty()).count();
+    }
+    ensure_holds(named == tokens.len(), NAME, || format!("devices name {named} tokens, there are {}", tokens.len()))
 }
 
 /// Checks that the answer to a retry is still true: the event that it names exists in its place and carries the
@@ -86,10 +99,9 @@ pub fn sequences_are_of_devices(rows: &dyn TableRead) -> InvariantResult {
 /// Returns the keys under which the request that created the event can be remembered.
 fn own_keys(rows: &dyn TableRead, room: RoomNumber, event: &store::Event) -> Result<Vec<Vec<u8>>, ReadError> {
     let server_name = rows::cluster_row(rows)?.unwrap_or_default().server_name;
-    let created_at = rows::room_row(rows, room)?.unwrap_or_default().created_at;
-    let created_at = table::decode_position(Table::Room, &created_at)?.unwrap_or_default();
+    let room_id = rows::room_id_of(&rows::room_row(rows, room)?.unwrap_or_default(), &server_name)?;
     let sender = id::user_localpart(&event.sender, &server_name).unwrap_or_default();
-    apply::event_keys(sender, &id::room_id(created_at, &server_name), event)
+    apply::event_keys(sender, &room_id, event)
 }
 
 /// Returns `true` if the event that is missing at this position may have been removed with the history of its room.

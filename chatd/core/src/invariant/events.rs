@@ -6,6 +6,7 @@ use crate::auth::redaction;
 use crate::entry_events::EventRuns;
 use crate::id::{ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::store;
+use crate::room_version::RoomVersion;
 use crate::rows;
 use crate::table::{self, Table, TableRead, key};
 use std::collections::BTreeSet;
@@ -132,7 +133,8 @@ pub fn redactions_agree(rows: &dyn TableRead) -> InvariantResult {
         let redaction = rows::known_event(rows, event.room, by)?;
         let points_here = table::decode_position(Table::Timeline, &redaction.redacts)? == Some(event.at);
         ensure_holds(points_here, NAME, || format!("{by:?} does not redact {:?}", event.at))?;
-        let stripped = redaction::redacted_content(&event.row.r#type, &event.row.content);
+        let version = RoomVersion::of_row(&rows::room_row(rows, event.room)?.unwrap_or_default());
+        let stripped = redaction::redacted_content(version, &event.row.r#type, &event.row.content);
         ensure_holds(stripped == event.row.content, NAME, || format!("{:?} kept too much", event.at))?;
     }
     Ok(())

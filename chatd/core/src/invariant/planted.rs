@@ -5,6 +5,7 @@ use crate::id;
 use crate::proto::log::{self, command::Kind, set_membership::Change};
 use crate::proto::store;
 use crate::table::{self, MemTable, ScanControl, ScanRange, Table, TableRead as _, TableWrite as _};
+use crate::testing::keys::{device_keys, key_input};
 use crate::testing::world;
 use bytes::Bytes;
 use prost::Message;
@@ -30,6 +31,30 @@ fn good() -> MemTable {
     let mut posted = world.event("alice", &room, "m.room.message", None, r#"{"body":"posted"}"#);
     posted.sequence = Some(log::Sequence { id: 7, number: 0 });
     world.accepted(posted);
+    let content = Bytes::from_static(b"{}");
+    let message = log::DeviceMessage { user: "bob".into(), device_id: "D".into(), content: content.clone() };
+    let send = log::SendToDevice { r#type: "t".into(), messages: vec![message], ..Default::default() };
+    let backup = log::CreateBackup { algorithm: "a".into(), auth_data: content.clone(), max_versions: 0 };
+    let key = log::BackupKeyInput {
+        room_id: "!r".into(),
+        session_id: "s".into(),
+        session_data: content,
+        ..Default::default()
+    };
+    let keys = log::PutBackupKeys { version: 1, keys: vec![key], ..Default::default() };
+    for kind in [Kind::SendToDevice(send), Kind::CreateBackup(backup), Kind::PutBackupKeys(keys)] {
+        let envelope = world.by("alice", kind);
+        world.accepted(envelope);
+    }
+    let receipts =
+        log::SetReceipts { room_id: room, read: first.clone(), read_private: first, ..log::SetReceipts::default() };
+    let receipts = world.by("bob", Kind::SetReceipts(receipts));
+    world.accepted(receipts);
+    let keys = [("1", "1"), ("2", "2")].map(|(key_id, key)| key_input(key_id, key)).to_vec();
+    let device_keys = device_keys("alice", "D", "one");
+    let put = log::PutDeviceKeys { device_keys, one_time_keys: keys, fallback_keys: Vec::new() };
+    let put = world.by("alice", Kind::PutDeviceKeys(put));
+    world.accepted(put);
     world.rows
 }
 
@@ -63,7 +88,7 @@ fn lose(rows: &mut MemTable, table: Table) {
 /// Fault in the state, and the invariant that must notice it.
 type Fault = (&'static str, fn(&mut MemTable));
 
-const FAULTS: [Fault; 19] = [
+const FAULTS: [Fault; 31] = [
     ("timeline_and_index_agree", |rows| lose(rows, Table::EventRoom)),
     ("timeline_and_index_agree", |rows| lose(rows, Table::Timeline)),
     ("time_never_goes_back", |rows| {
@@ -89,6 +114,10 @@ const FAULTS: [Fault; 19] = [
     }),
     ("relations_point_backward", |rows| {
         edit::<store::Relation>(rows, Table::Relation, |_| true, |relation| relation.sender = "@eve:a.org".into());
+    }),
+    ("aggregates_agree_with_relations", |rows| lose(rows, Table::Aggregate)),
+    ("aggregates_agree_with_relations", |rows| {
+        edit::<store::Aggregate>(rows, Table::Aggregate, |row| row.events > 0, |row| row.events += 1);
     }),
     ("memberships_agree_with_state", |rows| lose(rows, Table::Membership)),
     ("memberships_agree_with_state", |rows| {
@@ -130,6 +159,22 @@ const FAULTS: [Fault; 19] = [
         let (key, value) = find(rows, Table::Sequence, |_, _| true);
         rows.put(Table::Sequence, [b"eve\0".as_slice(), &key].concat(), value);
     }),
+    ("device_queues_are_counted", |rows| lose(rows, Table::ToDevice)),
+    ("device_queues_are_counted", |rows| lose(rows, Table::ToDeviceQueue)),
+    ("backups_are_counted", |rows| lose(rows, Table::BackupKey)),
+    ("backups_are_counted", |rows| lose(rows, Table::KeyBackup)),
+    ("receipts_are_of_members", |rows| {
+        let nowhere = table::position_field(id::Position { incarnation: 0, index: u64::MAX, ordinal: 0 });
+        edit::<store::Receipt>(rows, Table::Receipt, |_| true, |receipt| receipt.event = nowhere.clone());
+    }),
+    ("receipts_agree_with_changes", |rows| lose(rows, Table::ReceiptChange)),
+    ("receipts_agree_with_changes", |rows| lose(rows, Table::ReceiptPlace)),
+    ("keys_are_of_devices", |rows| {
+        let (key, value) = find(rows, Table::DeviceKeys, |_, _| true);
+        rows.put(Table::DeviceKeys, [&key[..], b"E"].concat(), value);
+    }),
+    ("stocks_count_their_keys", |rows| lose(rows, Table::OneTimeKey)),
+    ("key_changes_are_found_both_ways", |rows| lose(rows, Table::LastKeyChange)),
 ];
 
 #[test]

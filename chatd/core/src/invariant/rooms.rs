@@ -37,6 +37,8 @@ pub fn rooms_begin_with_their_creation(rows: &dyn TableRead) -> InvariantResult 
         let listed = rows.get(Table::PublicRoom, key)?.is_some();
         let published = directory::is_published(rows, room, &row)?;
         ensure_holds(listed == published, NAME, || format!("{room} listed: {listed}, {published}"))?;
+        let sized = rows.get(Table::PublicRoomBySize, &key::room_by_size(row.joined_members, room))?.is_some();
+        ensure_holds(sized == published, NAME, || format!("{room} is not listed by its members: {sized}"))?;
     }
     let names = all_rows(rows, Table::RoomByPosition)?.len();
     ensure_holds(names == rooms.len(), NAME, || format!("{names} names for {} rooms", rooms.len()))
@@ -54,21 +56,29 @@ pub fn levels_are_those_of_state(rows: &dyn TableRead) -> InvariantResult {
         let row: store::Room = table::decode_value(Table::Room, value)?;
         let event = rows::state_event(rows, room, event_type::POWER_LEVELS, "", Position::MAX)?;
         let Some((at, event)) = event else { return broken_invariant(NAME, format!("{room} has no power levels")) };
+        let creators = row.levels.as_ref().map(|levels| levels.creators.clone()).unwrap_or_default();
         let parsed = levels::parse_levels(&json::stored_object(&event.content), &server_name).ok();
+        let parsed = parsed.map(|levels| store::Levels { creators, ..levels });
         ensure_holds(parsed == row.levels, NAME, || format!("{room}: not as the event at {at:?} says"))?;
     }
     Ok(())
 }
 
-/// Checks that each alias leads to a room.
+/// Checks that each alias leads to a room, which has it among its own.
 ///
 /// # Errors
 /// Fails if the property does not hold or a row cannot be read.
 pub fn aliases_lead_to_rooms(rows: &dyn TableRead) -> InvariantResult {
+    const NAME: &str = "aliases_lead_to_rooms";
     for (key, value) in all_rows(rows, Table::Alias)? {
         let row: store::Alias = table::decode_value(Table::Alias, value)?;
         let room = rows.get(Table::Room, &row.room.to_be_bytes())?;
-        ensure_holds(room.is_some(), "aliases_lead_to_rooms", || format!("{key:?} leads to {}", row.room))?;
+        ensure_holds(room.is_some(), NAME, || format!("{key:?} leads to {}", row.room))?;
+        let mut back = row.room.to_be_bytes().to_vec();
+        back.extend_from_slice(&key);
+        ensure_holds(rows.get(Table::RoomAlias, &back)?.is_some(), NAME, || format!("{key:?} is not the room's"))?;
     }
-    Ok(())
+    let there = all_rows(rows, Table::Alias)?.len();
+    let back = all_rows(rows, Table::RoomAlias)?.len();
+    ensure_holds(there == back, NAME, || format!("{there} aliases lead to rooms, and rooms have {back}"))
 }

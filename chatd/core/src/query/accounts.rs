@@ -3,6 +3,7 @@
 use super::{QueryError, StateView};
 use crate::id::{self, RoomNumber};
 use crate::proto::store;
+use crate::proto::store::token::Use;
 use crate::rows;
 use crate::table::{self, ScanControl, ScanRange, Table, key};
 use bytes::Bytes;
@@ -31,6 +32,8 @@ pub struct LiveSession {
     pub expires_ms: u64,
     /// Time without use, in milliseconds, after which the session expires; 0 means never.
     pub lifetime_ms: u64,
+    /// `true` if the token replaced another one that is still valid, so that a `ConfirmRefresh` is due.
+    pub confirms_refresh: bool,
 }
 
 impl LiveSession {
@@ -54,6 +57,8 @@ pub struct UserAccount {
     pub avatar_url: String,
     /// `true` if the account is closed for good.
     pub deactivated: bool,
+    /// `true` if the account may administer the server.
+    pub administrator: bool,
 }
 
 /// Device with a session, alive or expired.
@@ -67,6 +72,18 @@ pub struct DeviceInfo {
     pub created_ms: u64,
     /// Time at which the session expires, in milliseconds since the Unix epoch; 0 means never.
     pub expires_ms: u64,
+    /// Time of the login, or of the last extension of the session, whichever is later, in milliseconds since the Unix
+    /// epoch; 0 if it is not known.
+    pub seen_ms: u64,
+    /// Address from which the device logged in; empty if it is not known.
+    pub seen_address: String,
+}
+
+impl DeviceInfo {
+    fn new(device_id: String, row: store::Device) -> Self {
+        let store::Device { display_name, created_ms, expires_ms, seen_ms, seen_address, .. } = row;
+        Self { device_id, display_name, created_ms, expires_ms, seen_ms, seen_address }
+    }
 }
 
 /// Version of a piece of account data, as `PutAccountData.replaces` names it; the default stands for no data.
@@ -80,19 +97,49 @@ impl StateView<'_> {
     /// # Errors
     /// Fails if the state cannot be read.
     pub fn session(&self, token_hash: &[u8], clock_ms: u64) -> Result<SessionState, QueryError> {
-        let Some(token) = table::fetch_row::<store::Token>(self.rows, Table::Token, token_hash)? else {
+        let token = table::fetch_row::<store::Token>(self.rows, Table::Token, token_hash)?;
+        // The others are good for nothing but new tokens and sessions.
+        let for_requests = |token: &store::Token| matches!(token.r#use(), Use::Access | Use::RefreshedAccess);
+        let Some(token) = token.filter(for_requests) else {
             return Ok(SessionState::Unknown);
         };
         if token.expires_ms != 0 && token.expires_ms <= clock_ms {
             return Ok(SessionState::Expired);
         }
+        let refreshed = token.r#use() == Use::RefreshedAccess;
+        let confirms_refresh = refreshed && {
+            let device = key::device_key(&token.localpart, &token.device_id);
+            let device = table::fetch_row::<store::Device>(self.rows, Table::Device, &device)?.unwrap_or_default();
+            !device.old_token_hash.is_empty() && device.token_hash == token_hash
+        };
         Ok(SessionState::Alive(LiveSession {
             user_id: id::user_id(&token.localpart, self.server_name()),
             localpart: token.localpart,
             device_id: token.device_id,
             expires_ms: token.expires_ms,
-            lifetime_ms: token.lifetime_ms,
+            // Use does not extend a token that is refreshed.
+            lifetime_ms: if refreshed { 0 } else { token.lifetime_ms },
+            confirms_refresh,
         }))
+    }
+
+    /// Returns `true` if a refresh token has this SHA-256.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be read.
+    pub fn is_refresh_token(&self, token_hash: &[u8]) -> Result<bool, QueryError> {
+        let token = table::fetch_row::<store::Token>(self.rows, Table::Token, token_hash)?;
+        Ok(token.is_some_and(|token| token.r#use() == Use::Refresh))
+    }
+
+    /// Returns the localpart of the account that a login token with this SHA-256 opens; `None` if there is none. Whether it
+    /// has expired is decided by the command that uses it.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be read.
+    pub fn login_token_owner(&self, token_hash: &[u8]) -> Result<Option<String>, QueryError> {
+        let token = table::fetch_row::<store::Token>(self.rows, Table::Token, token_hash)?;
+        Ok(token.filter(|token| token.r#use() == Use::Login).map(|token| token.localpart))
     }
 
     /// Returns the account with this localpart, if it exists.
@@ -107,6 +154,7 @@ impl StateView<'_> {
             display_name: row.display_name,
             avatar_url: row.avatar_url,
             deactivated: row.deactivated,
+            administrator: row.administrator,
         }))
     }
 
@@ -128,12 +176,42 @@ impl StateView<'_> {
         self.rows.scan(&ScanRange::with_prefix(Table::Device, &from), &mut |(key, value)| {
             let row: store::Device = table::decode_value(Table::Device, value)?;
             let device_id = String::from_utf8_lossy(key.get(from.len()..).unwrap_or_default()).into_owned();
-            out.push(DeviceInfo {
-                device_id,
-                display_name: row.display_name,
-                created_ms: row.created_ms,
-                expires_ms: row.expires_ms,
-            });
+            out.push(DeviceInfo::new(device_id, row));
+            Ok(ScanControl::More)
+        })?;
+        Ok(out)
+    }
+
+    /// Returns a device of an account, if it exists.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be read.
+    pub fn device(&self, localpart: &str, device_id: &str) -> Result<Option<DeviceInfo>, QueryError> {
+        let key = key::device_key(localpart, device_id);
+        let row = table::fetch_row::<store::Device>(self.rows, Table::Device, &key)?;
+        Ok(row.map(|row| DeviceInfo::new(device_id.to_owned(), row)))
+    }
+
+    /// Returns the key with which every pod signs what clients bring back, if there is one yet.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be read.
+    pub fn signing_key(&self) -> Result<Option<Bytes>, QueryError> {
+        let row = table::fetch_row::<store::SigningKey>(self.rows, Table::Meta, key::SIGNING_KEY)?;
+        Ok(row.map(|row| row.key))
+    }
+
+    /// Returns the localparts of at most `limit` users whose deactivation has left something to remove.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be read.
+    pub fn unfinished_departures(&self, limit: usize) -> Result<Vec<String>, QueryError> {
+        let mut out = Vec::new();
+        self.rows.scan(&ScanRange::with_prefix(Table::Meta, key::DEPARTURES), &mut |(key, _)| {
+            if out.len() >= limit {
+                return Ok(ScanControl::Stop);
+            }
+            out.push(String::from_utf8_lossy(key.get(key::DEPARTURES.len()..).unwrap_or_default()).into_owned());
             Ok(ScanControl::More)
         })?;
         Ok(out)

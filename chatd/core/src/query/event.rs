@@ -1,6 +1,7 @@
 //! Events in the form that the APIs show.
 
-use super::{QueryError, StateView};
+use super::{EventAggregations, QueryError, StateView};
+use crate::apply::MADE_BY_POD;
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
@@ -48,13 +49,17 @@ pub struct RoomEvent {
     pub prev_content: Option<Bytes>,
     /// Membership of the reader after this event; present only in timelines.
     pub membership: Option<Kind>,
+    /// What later events add to this one, in answers that include it.
+    pub aggregations: Option<Box<EventAggregations>>,
 }
 
 impl RoomEvent {
     /// Returns the transaction id if this user and device sent the event.
     #[must_use]
     pub fn transaction_id_for(&self, user_id: &str, device_id: &str) -> Option<&str> {
-        let own = !self.transaction_id.is_empty() && self.sender == user_id && self.device_id == device_id;
+        // An id that a pod made is of no use to the client, which does not know it.
+        let by_client = !self.transaction_id.is_empty() && !self.transaction_id.starts_with(MADE_BY_POD);
+        let own = by_client && self.sender == user_id && self.device_id == device_id;
         own.then_some(self.transaction_id.as_str())
     }
 
@@ -86,7 +91,8 @@ impl RoomEvent {
         let because = self.redacted_because.as_ref().map_or(0, |because| because.weight());
         let names = self.sender.len() + self.event_type.len() + state_key + self.transaction_id.len();
         let before = self.prev_content.as_ref().map_or(0, Bytes::len);
-        FIXED + names + self.content.len() + because + before
+        let added = self.aggregations.as_ref().map_or(0, |added| added.weight());
+        FIXED + names + self.content.len() + because + before + added
     }
 
     /// Returns `true` if the event is state of this type.
@@ -166,5 +172,26 @@ fn event_from_row(room: RoomNumber, room_id: &str, at: Position, row: store::Eve
         redacted_because: None,
         prev_content: None,
         membership: None,
+        aggregations: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::apply::MADE_BY_POD;
+    use crate::id;
+    use crate::testing::{SERVER, position, world};
+
+    #[test]
+    fn a_client_is_shown_its_own_transaction_ids_and_none_that_a_pod_made() {
+        let mut world = world(&["alice"]);
+        let (_, room) = world.public_room("alice");
+        for (transaction_id, shown) in [("t", Some("t")), (&*format!("{MADE_BY_POD}00000000001x"), None)] {
+            let mut envelope = world.event("alice", &room, "m.room.message", None, "{}");
+            transaction_id.clone_into(&mut envelope.transaction_id);
+            let at = position(&world.accepted(envelope));
+            let event = world.view().event("alice", &id::event_id(at)).unwrap();
+            assert_eq!(event.transaction_id_for(&id::user_id("alice", SERVER), "D"), shown);
+        }
+    }
 }

@@ -117,7 +117,7 @@ impl StateView<'_> {
             (Kind::Unspecified, _) => Ok(Vec::new()),
             // The user has seen the last change of its membership, and was not joined after it.
             (kind, _) if kind != Kind::Join && row.position <= after => Ok(Vec::new()),
-            _ => Ok(self.sight(row.room, localpart)?.stays_after(after)),
+            _ => Ok(self.sight_in_lists(row.room, localpart)?.stays_after(after)),
         }
     }
 

@@ -1,9 +1,10 @@
-//! Filter of a client for its syncs: the part of the specification's filters that Quorate honours.
+//! Filters of clients, for syncs and for pages of events: the part of the specification's filters that Quorate honours.
 //! Source: Matrix specification, "Filtering".
 
 use super::RoomEvent;
 use crate::json::{self, JsonObject};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Filter for rooms and their events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,21 @@ pub struct SyncFilter {
     pub timeline: EventFilter,
     /// Filter for events of the state; its limit is ignored.
     pub state: EventFilter,
+    /// Filter for events of rooms that are in no timeline, such as receipts and typing: see
+    /// [`EventFilter::wants_ephemeral`].
+    pub ephemeral: EventFilter,
+    /// Filter for presence; its limit is ignored.
+    pub presence: EventFilter,
+    /// Filter for account data that belongs to no room: see [`SyncFilter::wants_account_data`].
+    pub account_data: EventFilter,
+    /// Filter for account data of rooms.
+    pub room_account_data: EventFilter,
+}
+
+/// Returns `true` if a name is in the list, if there is one, and not in the other.
+fn is_included(wanted: Option<&[String]>, unwanted: &[String], name: &str) -> bool {
+    let lists = |names: &[String]| names.iter().any(|listed| listed == name);
+    wanted.is_none_or(lists) && !lists(unwanted)
 }
 
 /// Filter for events of one kind.
@@ -35,6 +51,19 @@ pub struct EventFilter {
     pub senders: Option<Vec<String>>,
     /// Senders to exclude, by user id.
     pub not_senders: Vec<String>,
+    /// Room ids to include; `None` includes all rooms.
+    pub rooms: Option<Vec<String>>,
+    /// Room ids to exclude.
+    pub not_rooms: Vec<String>,
+    /// `true` to include only events whose content has a `url`, `false` to include only those without.
+    pub contains_url: Option<bool>,
+    /// User ids of which one must have sent an event that relates to the one wanted.
+    pub related_by_senders: Option<Vec<String>>,
+    /// Types of relations of which an event must have one to the one wanted.
+    pub related_by_rel_types: Option<Vec<String>>,
+    /// User ids whose events are excluded unless they are state (specification, "Ignoring Users"). Not a part of the
+    /// client's filter, but of what it has told the server.
+    pub ignored: BTreeSet<String>,
 }
 
 impl SyncFilter {
@@ -48,6 +77,10 @@ impl SyncFilter {
         let room = object_field(&all, "room").unwrap_or(&nothing);
         let timeline = object_field(room, "timeline").unwrap_or(&nothing);
         let state = object_field(room, "state").unwrap_or(&nothing);
+        let ephemeral = object_field(room, "ephemeral").unwrap_or(&nothing);
+        let presence = object_field(&all, "presence").unwrap_or(&nothing);
+        let account_data = object_field(&all, "account_data").unwrap_or(&nothing);
+        let room_account_data = object_field(room, "account_data").unwrap_or(&nothing);
         Ok(Self {
             rooms: string_list(room, "rooms"),
             not_rooms: string_list(room, "not_rooms").unwrap_or_default(),
@@ -55,6 +88,10 @@ impl SyncFilter {
             lazy_load_members: bool_field(state, "lazy_load_members") || bool_field(timeline, "lazy_load_members"),
             timeline: EventFilter::from_object(timeline),
             state: EventFilter::from_object(state),
+            ephemeral: EventFilter::from_object(ephemeral),
+            presence: EventFilter::from_object(presence),
+            account_data: EventFilter::from_object(account_data),
+            room_account_data: EventFilter::from_object(room_account_data),
         })
     }
 
@@ -63,6 +100,17 @@ impl SyncFilter {
     pub fn wants_room(&self, room_id: &str) -> bool {
         let named = |rooms: &[String]| rooms.iter().any(|room| room == room_id);
         self.rooms.as_ref().is_none_or(|rooms| named(rooms)) && !named(&self.not_rooms)
+    }
+
+    /// Returns `true` if the filter includes account data of this type: of a room or, with an empty id, of none. There is
+    /// at most one of each type, so that of limits only 0 matters.
+    #[must_use]
+    pub fn wants_account_data(&self, event_type: &str, room_id: &str) -> bool {
+        if room_id.is_empty() {
+            self.account_data.limit != Some(0) && self.account_data.wants_type(event_type)
+        } else {
+            self.room_account_data.wants_ephemeral(event_type, room_id)
+        }
     }
 }
 
@@ -75,10 +123,53 @@ impl EventFilter {
             not_types: string_list(filter, "not_types").unwrap_or_default(),
             senders: string_list(filter, "senders"),
             not_senders: string_list(filter, "not_senders").unwrap_or_default(),
+            rooms: string_list(filter, "rooms"),
+            not_rooms: string_list(filter, "not_rooms").unwrap_or_default(),
+            contains_url: filter.get("contains_url").and_then(Value::as_bool),
+            related_by_senders: string_list(filter, "related_by_senders"),
+            related_by_rel_types: string_list(filter, "related_by_rel_types"),
+            ignored: BTreeSet::new(),
         }
     }
 
-    /// Returns `true` if the filter includes this event.
+    /// Parses the JSON of a filter for the events of one room (the specification's `RoomEventFilter`); fields that
+    /// Quorate does not know are ignored.
+    ///
+    /// # Errors
+    /// Returns a sentence that says what is wrong if it is not a JSON object.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
+        Ok(Self::from_object(&json::parse_object(bytes)?))
+    }
+
+    /// Returns `true` if rows have to be read to tell which events the filter includes.
+    #[must_use]
+    pub fn asks_for_relations(&self) -> bool {
+        self.related_by_senders.is_some() || self.related_by_rel_types.is_some()
+    }
+
+    /// Returns `true` if the filter includes events of this type and room that are in no timeline. A room has at most one
+    /// of each type, so that of limits only 0 matters.
+    #[must_use]
+    pub fn wants_ephemeral(&self, event_type: &str, room_id: &str) -> bool {
+        self.limit != Some(0)
+            && self.wants_type(event_type)
+            && is_included(self.rooms.as_deref(), &self.not_rooms, room_id)
+    }
+
+    /// Returns `true` if the filter includes events of this type.
+    #[must_use]
+    pub fn wants_type(&self, event_type: &str) -> bool {
+        let of_type = |types: &[String]| types.iter().any(|pattern| matches_pattern(pattern, event_type));
+        self.types.as_deref().is_none_or(of_type) && !of_type(&self.not_types)
+    }
+
+    /// Returns `true` if the filter includes events of this user.
+    #[must_use]
+    pub fn wants_sender(&self, user_id: &str) -> bool {
+        is_included(self.senders.as_deref(), &self.not_senders, user_id)
+    }
+
+    /// Returns `true` if the filter includes this event, as far as the event itself tells.
     #[must_use]
     pub fn wants(&self, event: &RoomEvent) -> bool {
         let of_type = |types: &[String]| types.iter().any(|pattern| matches_pattern(pattern, &event.event_type));
@@ -87,7 +178,17 @@ impl EventFilter {
             && !of_type(&self.not_types)
             && self.senders.as_ref().is_none_or(|senders| from(senders))
             && !from(&self.not_senders)
+            && self.rooms.as_ref().is_none_or(|rooms| rooms.contains(&event.room_id))
+            && !self.not_rooms.contains(&event.room_id)
+            && (event.state_key.is_some() || !self.ignored.contains(&event.sender))
+            && self.contains_url.is_none_or(|wanted| has_url(&event.content) == wanted)
     }
+}
+
+/// Returns `true` if the content has a `url`, as those of pictures and files have.
+fn has_url(content: &[u8]) -> bool {
+    // Most content does not even mention the key, and is not parsed.
+    json::contains_text(content, "url") && json::string_field(&json::stored_object(content), "url").is_some()
 }
 
 fn object_field<'a>(of: &'a JsonObject, key: &str) -> Option<&'a JsonObject> {
@@ -146,5 +247,34 @@ mod tests {
         assert!(filter.lazy_load_members && !filter.wants_room("!a:x") && filter.wants_room("!b:x"));
         assert_eq!((filter.timeline.limit, filter.timeline.types), (Some(20), Some(vec!["m.*".to_owned()])));
         assert!(SyncFilter::from_json(b"[]").is_err());
+    }
+
+    #[test]
+    fn an_event_has_a_url_if_its_content_says_so_itself() {
+        assert!(has_url(br#"{"url":"mxc://a/b"}"#));
+        for content in [r#"{"body":"a \"url\""}"#, r#"{"url":1}"#, r#"{"info":{"url":"x"}}"#, "{}"] {
+            assert!(!has_url(content.as_bytes()), "{content}");
+        }
+    }
+
+    #[test]
+    fn account_data_has_filters_of_its_own() {
+        let filter = SyncFilter::from_json(
+            br#"{"account_data":{"types":["a"]},"room":{"account_data":{"not_types":["a"],"not_rooms":["!b:x"]}}}"#,
+        )
+        .unwrap();
+        assert!(filter.wants_account_data("a", "") && !filter.wants_account_data("b", ""));
+        assert!(filter.wants_account_data("b", "!a:x") && !filter.wants_account_data("a", "!a:x"));
+        assert!(!filter.wants_account_data("b", "!b:x"));
+    }
+
+    #[test]
+    fn typing_and_presence_have_filters_of_their_own() {
+        let filter = SyncFilter::from_json(
+            br#"{"presence":{"not_senders":["@a:x"]},"room":{"ephemeral":{"not_types":["m.typing"]}}}"#,
+        )
+        .unwrap();
+        assert!(filter.presence.wants_type("m.presence") && filter.presence.wants_sender("@b:x"));
+        assert!(!filter.presence.wants_sender("@a:x") && !filter.ephemeral.wants_ephemeral("m.typing", "!r:x"));
     }
 }

@@ -63,10 +63,19 @@ impl StateView<'_> {
     /// # Errors
     /// Fails if the state cannot be read.
     pub fn membership_at(&self, room: RoomNumber, localpart: &str, at: Position) -> Result<Option<Kind>, QueryError> {
-        Ok(self.sight(room, localpart)?.membership_at(at))
+        Ok(self.sight_in_lists(room, localpart)?.membership_at(at))
     }
 
+    /// Returns what a user may see of a room. Whoever has forgotten a room has no longer any part in it.
     pub(super) fn sight(&self, room: RoomNumber, localpart: &str) -> Result<UserVisibility, QueryError> {
+        let sight = self.sight_in_lists(room, localpart)?;
+        let forgotten = rows::membership_row(self.rows, room, localpart)?.forgotten;
+        Ok(if forgotten { sight.without_memberships() } else { sight })
+    }
+
+    /// Returns what a user may be told of a room in lists of news: a leave is news for the user's other clients, even if
+    /// the room was forgotten soon after it.
+    pub(super) fn sight_in_lists(&self, room: RoomNumber, localpart: &str) -> Result<UserVisibility, QueryError> {
         Ok(UserVisibility::load(self.rows, room, localpart, self.server_name())?)
     }
 
@@ -151,7 +160,7 @@ impl StateView<'_> {
         // Power levels that were applied could be parsed.
         let then =
             event.map(|(_, event)| levels::parse_levels(&json::stored_object(&event.content), self.server_name()));
-        Ok(then.and_then(Result::ok).unwrap_or_default())
+        Ok(store::Levels { creators: now.creators, ..then.and_then(Result::ok).unwrap_or_default() })
     }
 
     fn member(

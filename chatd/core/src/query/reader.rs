@@ -7,10 +7,10 @@ use super::members::MemberPage;
 use super::rooms::{RoomMembership, RoomSummary};
 use super::state::key_after;
 use super::{EventPage, PAGE_BYTES, QueryError, RoomEvent, StateCursor, StatePart, StateView};
-use crate::id::{Position, RoomNumber};
+use crate::id::{ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{ScanControl, ScanDirection, ScanRange, Table};
+use crate::table::{self, ScanControl, ScanDirection, ScanRange, Table};
 use crate::visibility::UserVisibility;
 use std::collections::BTreeMap;
 
@@ -60,7 +60,8 @@ impl StateView<'_> {
 
     /// Returns the position whose members the reader is shown: the present one, or `at`, as far as the reader may read
     /// the state there. A former member who asks for a time when it was out of the room gets the position of its last
-    /// leave before that time.
+    /// leave before that time. A token from before the room stands for the room as it was created: a timeline that
+    /// begins with the room's first event names such a position.
     ///
     /// # Errors
     /// Fails as [`StateView::state_place`] does. [`QueryError::Forbidden`] also for a time before the reader joined, if the
@@ -73,7 +74,10 @@ impl StateView<'_> {
         at: Option<Position>,
     ) -> Result<Position, QueryError> {
         match at {
-            Some(at) => self.readable_at(room, &self.sight(room, localpart)?, self.reached(at)?),
+            Some(at) => {
+                let at = self.reached(at)?.max(self.created_by(room)?);
+                self.readable_at(room, &self.sight(room, localpart)?, at)
+            }
             None => self.state_place(localpart, room),
         }
     }
@@ -177,11 +181,22 @@ impl StateView<'_> {
 
     /// Returns the position of the state that the reader gets for a position: that position itself, or the reader's
     /// last leave before it.
-    fn readable_at(&self, room: RoomNumber, sight: &UserVisibility, at: Position) -> Result<Position, QueryError> {
+    pub(super) fn readable_at(
+        &self,
+        room: RoomNumber,
+        sight: &UserVisibility,
+        at: Position,
+    ) -> Result<Position, QueryError> {
         if sight.reads_state_at(at) || self.comes_in_next(room, sight, at)? {
             return Ok(at);
         }
         sight.left_before(at).ok_or(QueryError::Forbidden)
+    }
+
+    /// Returns the end of the command that created the room: the position as of which it first has a state.
+    fn created_by(&self, room: RoomNumber) -> Result<Position, QueryError> {
+        let created = table::decode_position(Table::Room, &self.room_row(room)?.created_at)?.unwrap_or_default();
+        Ok(Position { ordinal: created.ordinal.saturating_add(ORDINALS_PER_COMMAND - 1), ..created })
     }
 
     /// Returns `true` if the next change of the room's state is the reader's own join. The state here is then the one

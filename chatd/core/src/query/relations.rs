@@ -7,6 +7,7 @@ use crate::proto::store;
 use crate::rows;
 use crate::table::{self, ScanControl, ScanDirection, ScanRange, Table, key};
 use crate::visibility::UserVisibility;
+use std::collections::BTreeSet;
 
 /// Maximum number of relations of each type that are examined for one page: if few of them are wanted, pages get
 /// shorter, not slower.
@@ -14,6 +15,13 @@ const MAX_LOOKED_AT: usize = 4096;
 /// Maximum number of relation types that are merged into one list. Clients use a handful; a client that wants one of a
 /// thousand names it.
 const MAX_TYPES: usize = 64;
+
+/// Number of levels of relations that are followed from an event (the specification asks for at least 3).
+pub const RELATION_DEPTH: usize = 3;
+/// Maximum number of events that are found through other events: all of them are held at once.
+const MAX_BELOW: usize = 4096;
+/// Maximum number of relations that are examined for that, with those that the reader may not see.
+const MAX_LOOKED_AT_BELOW: usize = 4 * MAX_BELOW;
 
 /// Selection of relations to one event.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +40,20 @@ struct PageRange {
     from: Position,
     direction: ScanDirection,
     limit: usize,
+}
+
+/// Reader of relations, and what it does not get to see.
+#[derive(Clone, Copy)]
+struct RelationReader<'r> {
+    sight: &'r UserVisibility,
+    /// Ids of the users whom the reader ignores.
+    ignored: &'r BTreeSet<String>,
+}
+
+impl RelationReader<'_> {
+    fn sees(self, at: Position, row: &store::Relation) -> bool {
+        self.sight.sees(at) && !self.ignored.contains(&row.sender)
+    }
 }
 
 /// Relations of a part, as far as they were examined.
@@ -62,7 +84,8 @@ impl StateView<'_> {
             return Err(QueryError::EventNotFound);
         }
         let part = PageRange { from, direction, limit };
-        let found = self.relating(room, which, part, &sight)?;
+        let ignored = self.users_ignored_by(localpart)?;
+        let found = self.relating(room, which, part, RelationReader { sight: &sight, ignored: &ignored })?;
         let room_id = self.room_id(room)?;
         let mut page = EventPage { prev: from, ..EventPage::default() };
         let mut bytes = 0;
@@ -71,12 +94,90 @@ impl StateView<'_> {
                 page.next = Some(if direction == ScanDirection::Forward { at.before() } else { at });
                 return Ok(page);
             }
-            let event = self.event_at(room, &room_id, at)?.shown_to(&sight);
+            let event = self.in_timeline(self.event_at(room, &room_id, at)?, &sight)?;
             bytes += event.weight();
             page.events.push(event);
         }
         page.next = found.stopped.map(|at| if direction == ScanDirection::Forward { at } else { at.before() });
         Ok(page)
+    }
+
+    /// Returns a page like [`StateView::relations`] of the events that relate to an event directly or through others, up
+    /// to [`RELATION_DEPTH`] levels deep. Some thousand events are considered at most, the nearest first.
+    ///
+    /// # Errors
+    /// Fails as [`StateView::relations`] does.
+    pub fn relations_below(
+        &self,
+        localpart: &str,
+        room: RoomNumber,
+        which: RelationQuery<'_>,
+        from: Position,
+        direction: ScanDirection,
+        limit: usize,
+    ) -> Result<EventPage, QueryError> {
+        let sight = self.sight(room, localpart)?;
+        if rows::room_of_event(self.rows, which.target)? != Some(room) || !sight.sees(which.target) {
+            return Err(QueryError::EventNotFound);
+        }
+        let ignored = self.users_ignored_by(localpart)?;
+        let below = self.all_below(room, which, RelationReader { sight: &sight, ignored: &ignored })?;
+        let room_id = self.room_id(room)?;
+        let mut page = EventPage { prev: from, ..EventPage::default() };
+        let mut bytes = 0;
+        let wanted: Vec<_> = match direction {
+            ScanDirection::Forward => below.into_iter().filter(|at| *at > from).collect(),
+            ScanDirection::Backward => below.into_iter().rev().filter(|at| *at <= from).collect(),
+        };
+        for at in wanted {
+            if page.events.len() >= limit || bytes >= PAGE_BYTES {
+                page.next = Some(if direction == ScanDirection::Forward { at.before() } else { at });
+                break;
+            }
+            let event = self.in_timeline(self.event_at(room, &room_id, at)?, &sight)?;
+            bytes += event.weight();
+            page.events.push(event);
+        }
+        Ok(page)
+    }
+
+    /// Returns the positions of the selected events below an event.
+    fn all_below(
+        &self,
+        room: RoomNumber,
+        which: RelationQuery<'_>,
+        reader: RelationReader<'_>,
+    ) -> Result<BTreeSet<Position>, QueryError> {
+        let mut wanted = BTreeSet::new();
+        let mut seen = BTreeSet::from([which.target]);
+        let mut level = vec![which.target];
+        let mut looked_at = 0;
+        for _ in 0..RELATION_DEPTH {
+            let mut below = Vec::new();
+            for target in level {
+                self.is_wanted()?;
+                let prefix = key::relations_to(room, target);
+                self.rows.scan(&ScanRange::with_prefix(Table::Relation, &prefix), &mut |(key, value)| {
+                    looked_at += 1;
+                    if seen.len() > MAX_BELOW || looked_at > MAX_LOOKED_AT_BELOW {
+                        return Ok(ScanControl::Stop);
+                    }
+                    let at = rows::position_in(Table::Relation, key)?;
+                    let row: store::Relation = table::decode_value(Table::Relation, value)?;
+                    let of_type = which.relation_type.is_none_or(|wanted| key::relation_type(key) == Some(wanted))
+                        && which.event_type.is_none_or(|wanted| wanted == row.event_type);
+                    if reader.sees(at, &row) && seen.insert(at) {
+                        below.push(at);
+                        if of_type {
+                            wanted.insert(at);
+                        }
+                    }
+                    Ok(ScanControl::More)
+                })?;
+            }
+            level = below;
+        }
+        Ok(wanted)
     }
 
     /// Returns the positions of the relating events in the given direction.
@@ -85,11 +186,11 @@ impl StateView<'_> {
         room: RoomNumber,
         which: RelationQuery<'_>,
         part: PageRange,
-        sight: &UserVisibility,
+        reader: RelationReader<'_>,
     ) -> Result<FoundRelations, QueryError> {
         if let Some(relation_type) = which.relation_type {
             let prefix = key::relations_of_type(room, which.target, relation_type);
-            return self.of_one_type(&prefix, which.event_type, part, sight);
+            return self.of_one_type(&prefix, which.event_type, part, reader);
         }
         // Keys are in order of types first, so the run of each type is merged with the others.
         let mut all = FoundRelations::default();
@@ -99,7 +200,7 @@ impl StateView<'_> {
         for _ in 0..MAX_TYPES {
             self.is_wanted()?;
             let Some(prefix) = self.next_type(&from, &end)? else { break };
-            let found = self.of_one_type(&prefix, which.event_type, part, sight)?;
+            let found = self.of_one_type(&prefix, which.event_type, part, reader)?;
             all.positions.extend(found.positions);
             all.stopped = match (all.stopped, found.stopped, part.direction) {
                 (Some(one), Some(other), ScanDirection::Forward) => Some(one.min(other)),
@@ -138,7 +239,7 @@ impl StateView<'_> {
         prefix: &[u8],
         event_type: Option<&str>,
         part: PageRange,
-        sight: &UserVisibility,
+        reader: RelationReader<'_>,
     ) -> Result<FoundRelations, QueryError> {
         let mut found = FoundRelations::default();
         let mut looked_at = 0;
@@ -151,7 +252,7 @@ impl StateView<'_> {
             let at = rows::position_in(Table::Relation, key)?;
             looked_at += 1;
             let row: store::Relation = table::decode_value(Table::Relation, value)?;
-            if sight.sees(at) && event_type.is_none_or(|event_type| event_type == row.event_type) {
+            if reader.sees(at, &row) && event_type.is_none_or(|event_type| event_type == row.event_type) {
                 found.positions.push(at);
             }
             // One more than fits shows that there are more.

@@ -3,7 +3,7 @@
 use super::rooms::RoomMembership;
 use super::{FeedScope, QueryError, StateView};
 use crate::apply;
-use crate::id::{self, Position, RoomNumber};
+use crate::id::{Position, RoomNumber};
 use crate::proto::store;
 use crate::rows;
 use crate::table::{self, ReadError, ScanControl, ScanRange, Table};
@@ -29,8 +29,7 @@ impl StateView<'_> {
         self.rows.scan(&ScanRange::all(Table::Room), &mut |(key, value)| {
             let row: store::Room = table::decode_value(Table::Room, value)?;
             if self.is_due(rows::room_in(Table::Room, key)?, &row, time_ms)? {
-                let created_at = table::decode_position(Table::Room, &row.created_at)?.unwrap_or_default();
-                out.push(id::room_id(created_at, self.server_name()));
+                out.push(rows::room_id_of(&row, self.server_name())?);
             }
             Ok(if out.len() < limit { ScanControl::More } else { ScanControl::Stop })
         })?;

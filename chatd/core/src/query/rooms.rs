@@ -3,12 +3,17 @@
 use super::{PAGE_BYTES, QueryError, StateView};
 use crate::directory;
 use crate::id::{self, Position, RoomNumber};
-use crate::json;
+use crate::json::{self, JsonObject};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
+use crate::room_version::RoomVersion;
 use crate::rows::{self, event_type};
 use crate::table::{self, ScanControl, ScanRange, Table, key};
 use crate::visibility::HistoryVisibility;
+use serde_json::Value;
+
+/// Maximum number of rooms of a restricted room's join rule that are considered, the same as for joining.
+const MAX_ALLOWED_ROOMS: usize = 100;
 
 /// Room in which a user has or had a membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +72,12 @@ pub struct RoomSummary {
     pub is_direct: bool,
     /// `true` if the room is in the public directory.
     pub listed: bool,
+    /// Algorithm by which messages are encrypted; empty if they are not.
+    pub encryption: String,
+    /// Version of the room.
+    pub version: RoomVersion,
+    /// Ids of the rooms whose members may enter, if the join rule is a restricted one.
+    pub allowed_rooms: Vec<String>,
 }
 
 impl RoomSummary {
@@ -76,7 +87,12 @@ impl RoomSummary {
         /// Bytes of field names and counts.
         const FIXED: usize = 128;
         let texts = [&self.room_id, &self.name, &self.topic, &self.avatar_url, &self.canonical_alias, &self.join_rule];
-        FIXED + self.room_type.len() + texts.into_iter().map(String::len).sum::<usize>()
+        let allowed = self.allowed_rooms.iter().map(String::len).sum::<usize>();
+        FIXED
+            + allowed
+            + self.encryption.len()
+            + self.room_type.len()
+            + texts.into_iter().map(String::len).sum::<usize>()
     }
 }
 
@@ -91,8 +107,7 @@ impl StateView<'_> {
             let row = table::fetch_row::<store::Alias>(self.rows, Table::Alias, &key::alias_key(local))?;
             return row.map(|row| RoomNumber(row.room)).ok_or(QueryError::RoomNotFound);
         }
-        let created_at = id::parse_room_id(room, self.server_name()).ok_or(QueryError::RoomNotFound)?;
-        rows::room_number(self.rows, created_at)?.ok_or(QueryError::RoomNotFound)
+        rows::room_by_id(self.rows, room, self.server_name())?.ok_or(QueryError::RoomNotFound)
     }
 
     /// Returns the id of a room.
@@ -108,8 +123,7 @@ impl StateView<'_> {
     }
 
     pub(super) fn id_of(&self, row: &store::Room) -> Result<String, QueryError> {
-        let created_at = table::decode_position(Table::Room, &row.created_at)?.unwrap_or_default();
-        Ok(id::room_id(created_at, self.server_name()))
+        Ok(rows::room_id_of(row, self.server_name())?)
     }
 
     /// Returns a user's rooms, whatever the membership, except forgotten ones; in order of their numbers.
@@ -196,6 +210,14 @@ impl StateView<'_> {
             let content = event.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
             Ok(json::string_field(&content, key).unwrap_or_default().to_owned())
         };
+        let rules = rows::state_event(self.rows, room, event_type::JOIN_RULES, "", at)?;
+        let rules = rules.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
+        let join_rule = json::string_field(&rules, "join_rule").unwrap_or_default().to_owned();
+        let allowed_rooms = if matches!(join_rule.as_str(), "restricted" | "knock_restricted") {
+            allowed_rooms(&rules)
+        } else {
+            Vec::new()
+        };
         let visibility = rows::state_event(self.rows, room, event_type::HISTORY_VISIBILITY, "", at)?;
         let visibility = visibility.map(|(_, event)| HistoryVisibility::of(&event.content));
         let row = self.room_row(room)?;
@@ -204,7 +226,10 @@ impl StateView<'_> {
             topic: text(event_type::TOPIC, "topic")?,
             avatar_url: text(event_type::AVATAR, "url")?,
             canonical_alias: text(event_type::CANONICAL_ALIAS, "alias")?,
-            join_rule: text(event_type::JOIN_RULES, "join_rule")?,
+            join_rule,
+            allowed_rooms,
+            encryption: text(event_type::ENCRYPTION, "algorithm")?,
+            version: RoomVersion::of_row(&row),
             world_readable: visibility == Some(HistoryVisibility::WorldReadable),
             guest_can_join: text(event_type::GUEST_ACCESS, "guest_access")? == "can_join",
             room_type: row.room_type,
@@ -231,8 +256,19 @@ impl StateView<'_> {
             invited_members: 0,
             is_direct: false,
             listed: false,
+            encryption: String::new(),
+            version: RoomVersion::default(),
+            allowed_rooms: Vec::new(),
         })
     }
+}
+
+/// Returns the rooms that a restricted room's join rule names.
+fn allowed_rooms(join_rules: &JsonObject) -> Vec<String> {
+    let allow = join_rules.get("allow").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let rules = allow.iter().take(MAX_ALLOWED_ROOMS).filter_map(Value::as_object);
+    let rules = rules.filter(|rule| json::string_field(rule, "type") == Some("m.room_membership"));
+    rules.filter_map(|rule| json::string_field(rule, "room_id")).map(str::to_owned).collect()
 }
 
 /// Converts a membership row to the form that the APIs and sync read.

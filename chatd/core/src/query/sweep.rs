@@ -5,11 +5,15 @@ use crate::apply::quota;
 use crate::proto::store;
 use crate::table::{self, ReadError, ScanControl, ScanRange, Table, key};
 
+/// Tables in which removed devices leave rows behind. Their keys begin with localpart and device id, each followed by a
+/// zero byte.
+const LEFT_BEHIND: [Table; 3] = [Table::Dedup, Table::ToDevice, Table::OneTimeKey];
+
 /// Cursor from which a search continues; the default is its beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SweepCursor {
-    /// `true` once all devices have been examined and what removed devices left behind is next.
-    devices_done: bool,
+    /// Number of tables that have been examined: that of the devices, then those of [`LEFT_BEHIND`].
+    tables_done: usize,
     from: Vec<u8>,
 }
 
@@ -24,7 +28,7 @@ pub struct SweepPart {
 
 impl StateView<'_> {
     /// Examines at most `rows` devices, for those whose session expired longer ago than they are kept, and those that
-    /// are gone and left remembered transactions behind.
+    /// are gone and left transactions, messages or keys behind.
     ///
     /// # Errors
     /// Fails if the state cannot be read.
@@ -37,17 +41,21 @@ impl StateView<'_> {
     ) -> Result<SweepPart, QueryError> {
         let mut left = rows;
         let mut part = SweepPart { found: Vec::new(), next: cursor.clone() };
-        if !part.next.devices_done {
+        if part.next.tables_done == 0 {
             match self.expired_devices(&mut part, &mut left, (time_ms, kept_ms))? {
                 Some(from) => part.next.from = from,
-                None => part.next = SweepCursor { devices_done: true, from: Vec::new() },
+                None => part.next = SweepCursor { tables_done: 1, from: Vec::new() },
             }
         }
-        if part.next.devices_done {
-            part.next = match self.orphans(&mut part, &mut left)? {
-                Some(from) => SweepCursor { devices_done: true, from },
-                None => SweepCursor::default(),
+        while part.next.tables_done > 0 && left > 0 {
+            let Some(table) = LEFT_BEHIND.get(part.next.tables_done - 1) else {
+                part.next = SweepCursor::default();
+                break;
             };
+            match self.orphans(*table, &mut part, &mut left)? {
+                Some(from) => part.next.from = from,
+                None => part.next = SweepCursor { tables_done: part.next.tables_done + 1, from: Vec::new() },
+            }
         }
         Ok(part)
     }
@@ -77,25 +85,26 @@ impl StateView<'_> {
         Ok(stopped_at)
     }
 
-    /// Finds devices that are gone; returns the key to continue from, if there are more. Costs one lookup per device,
-    /// however many transactions it has.
-    fn orphans(&self, part: &mut SweepPart, left: &mut usize) -> Result<Option<Vec<u8>>, ReadError> {
+    /// Finds devices that are gone and have rows in a table; returns the key to continue from, if there are more. Costs
+    /// one lookup per device, however many rows it has.
+    fn orphans(&self, table: Table, part: &mut SweepPart, left: &mut usize) -> Result<Option<Vec<u8>>, ReadError> {
         let mut from = part.next.from.clone();
         while *left > 0 {
-            *left -= 1;
             let mut names = None;
-            self.rows.scan(&ScanRange::starting_at(Table::Dedup, &from), &mut |(key, _)| {
-                names =
-                    Some(names_in(key).ok_or_else(|| ReadError::Damaged {
-                        table: Table::Dedup,
-                        what: "a key names no device".into(),
-                    })?);
+            self.rows.scan(&ScanRange::starting_at(table, &from), &mut |(key, _)| {
+                names = Some(
+                    names_in(key).ok_or_else(|| ReadError::Damaged { table, what: "a key names no device".into() })?,
+                );
                 Ok(ScanControl::Stop)
             })?;
             let Some((localpart, device_id)) = names else { return Ok(None) };
+            *left -= 1;
             from = key::after_prefix(&key::dedup_of(&localpart, &device_id));
             if self.rows.get(Table::Device, &key::device_key(&localpart, &device_id))?.is_none() {
-                part.found.push((localpart, device_id));
+                let names = (localpart, device_id);
+                if !part.found.contains(&names) {
+                    part.found.push(names);
+                }
             }
         }
         Ok(Some(from))

@@ -8,15 +8,19 @@
 //!   them, as `limited`.
 
 mod changed;
+mod ephemeral;
 mod left;
+mod marks;
 mod part;
 mod room;
 mod summary;
 
+pub use ephemeral::ReceiptReader;
+pub use marks::{LifeMarks, MOST_MARKS};
 pub use part::{SYNC_BYTES, SyncRest, SyncToken};
 pub use room::RoomNews;
 
-use super::{QueryError, RoomEvent, StateView, SyncFilter};
+use super::{DeviceListChanges, QueryError, QueuedMessages, RoomEvent, StateView, SyncFilter};
 use crate::id::{Position, RoomNumber};
 use bytes::Bytes;
 
@@ -48,8 +52,12 @@ pub struct SyncResponse {
     pub leave: Vec<LeftRoom>,
     /// Global account data that changed since the token.
     pub account_data: Vec<AccountDatum>,
+    /// Users whose devices the client has to look at again, or no more.
+    pub device_lists: DeviceListChanges,
     /// Rooms that come with the next answer; `None` if there are none.
     pub rest: Option<SyncRest>,
+    /// Messages to the device that asks, which [`StateView::queued_messages`] adds.
+    pub to_device: QueuedMessages,
 }
 
 impl SyncResponse {
@@ -61,6 +69,8 @@ impl SyncResponse {
             && self.knock.is_empty()
             && self.leave.is_empty()
             && self.account_data.is_empty()
+            && self.to_device.messages.is_empty()
+            && self.device_lists.is_empty()
     }
 }
 
@@ -79,6 +89,17 @@ pub struct JoinedRoom {
     pub summary: Option<SyncSummary>,
     /// Account data of the user for this room that changed.
     pub account_data: Vec<AccountDatum>,
+    /// Events that are in no timeline.
+    pub ephemeral: Vec<EphemeralEvent>,
+}
+
+/// Event of a room that is in no timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EphemeralEvent {
+    /// Type of the event, such as `m.receipt`.
+    pub event_type: String,
+    /// Content of the event: a JSON object.
+    pub content: Bytes,
 }
 
 /// Span of a room's timeline, without holes.
@@ -95,8 +116,10 @@ pub struct SyncTimeline {
 /// Summary of a room, as a room list shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncSummary {
-    /// User ids to name the room after if it has no name.
+    /// User ids to name the room after; none if it has a name.
     pub heroes: Vec<String>,
+    /// `true` if the room has a name of its own, or an alias to be called by.
+    pub named: bool,
     /// Number of joined members.
     pub joined_members: u64,
     /// Number of invited members.

@@ -4,8 +4,12 @@
 //! none of them may contain (localparts, device ids, types and transaction ids are checked by the APIs and in apply).
 //! The exceptions are state keys and event types, which clients choose freely: those are length-prefixed.
 
+mod dedup;
+
+pub use dedup::{dedup_by_age, dedup_by_age_of, dedup_key, dedup_of_aged, pod_dedup_key, pod_dedup_of};
+
 use crate::id::{POSITION_LEN, Position, RoomNumber};
-use sha2::{Digest as _, Sha256};
+use crate::receipt::ReceiptKind;
 
 /// Appends a string after its length (two bytes), so that no encoded string is a prefix of another one.
 fn push_sized(out: &mut Vec<u8>, text: &str) {
@@ -32,6 +36,18 @@ pub fn renewal_key(localpart: &str) -> Vec<u8> {
     [RENEWALS, localpart.as_bytes()].concat()
 }
 
+/// Key of the row with the cluster's signing key in `Table::Meta`.
+pub const SIGNING_KEY: &[u8] = b"signing-key";
+
+/// Common prefix of the keys of `Departure` rows in `Table::Meta`.
+pub const DEPARTURES: &[u8] = b"depart/";
+
+/// Returns the key of a user's `Departure` row in `Table::Meta`.
+#[must_use]
+pub fn departure_key(localpart: &str) -> Vec<u8> {
+    [DEPARTURES, localpart.as_bytes()].concat()
+}
+
 /// Returns the key of a row of `Table::Account`.
 #[must_use]
 pub fn account_key(localpart: &str) -> Vec<u8> {
@@ -46,7 +62,8 @@ pub fn device_key(localpart: &str, device_id: &str) -> Vec<u8> {
     out
 }
 
-/// Returns the common prefix of one account's rows in `Table::Device`, `Membership`, `Filter` and `AccountData`.
+/// Returns the common prefix of one account's rows in `Table::Device`, `Membership`, `Filter`, `AccountData`,
+/// `KeyBackup` and `Report`.
 #[must_use]
 pub fn devices_of(localpart: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(localpart.len() + 1);
@@ -55,7 +72,7 @@ pub fn devices_of(localpart: &str) -> Vec<u8> {
 }
 
 /// Returns the key of a row of `Table::Room` or `PublicRoom`; also the prefix of the room's rows in `Timeline`,
-/// `StateVersion`, `StateChange`, `RoomMember` and `Relation`.
+/// `StateVersion`, `StateChange`, `RoomMember`, `Relation` and `RoomAlias`.
 #[must_use]
 pub fn room_key(room: RoomNumber) -> Vec<u8> {
     room.0.to_be_bytes().to_vec()
@@ -90,7 +107,7 @@ pub fn position_key(position: Position) -> Vec<u8> {
     position.to_bytes().to_vec()
 }
 
-/// Returns the key of a row of `Table::Timeline` or `StateChange`.
+/// Returns the key of a row of `Table::Timeline`, `StateChange` or `ReceiptChange`.
 #[must_use]
 pub fn room_position(room: RoomNumber, position: Position) -> Vec<u8> {
     let mut out = Vec::with_capacity(8 + POSITION_LEN);
@@ -176,55 +193,57 @@ pub fn relations_of_type(room: RoomNumber, target: Position, relation_type: &str
     out
 }
 
-/// Returns the key of a row of `Table::Dedup` for a transaction id that a client chose. The scope and the id are hashed:
-/// keys stay short, and a client that finds a collision only repeats an answer of its own.
-#[must_use]
-pub fn dedup_key(localpart: &str, device_id: &str, scope: &[&str], transaction_id: &str) -> Vec<u8> {
-    let mut out = dedup_of(localpart, device_id);
-    out.push(CHOSEN_BY_CLIENT);
-    out.extend_from_slice(&transaction_hash(scope, transaction_id));
+/// Kinds of rows in `Table::Aggregate`: the byte after the room.
+const THREAD_NEWEST: u8 = 1;
+const THREAD_AUTHOR: u8 = 2;
+const ANNOTATION: u8 = 3;
+
+fn aggregate_of(room: RoomNumber, kind: u8) -> Vec<u8> {
+    let mut out = room_key(room);
+    out.push(kind);
     out
 }
 
-/// Returns the key of a row of `Table::Dedup` for a transaction id that a pod made at this time, in milliseconds since
-/// the Unix epoch. Such rows of a device are in the order of their times.
+/// Returns the prefix of a room's threads in `Table::Aggregate`, which are in order of their newest events.
 #[must_use]
-pub fn pod_dedup_key(
-    localpart: &str,
-    device_id: &str,
-    scope: &[&str],
-    transaction_id: &str,
-    made_at_ms: u64,
-) -> Vec<u8> {
-    let mut out = pod_dedup_of(localpart, device_id);
-    out.extend_from_slice(&made_at_ms.to_be_bytes());
-    out.extend_from_slice(&transaction_hash(scope, transaction_id));
+pub fn threads_of(room: RoomNumber) -> Vec<u8> {
+    aggregate_of(room, THREAD_NEWEST)
+}
+
+/// Returns the key of a thread in `Table::Aggregate`, by its newest event.
+#[must_use]
+pub fn thread_newest(room: RoomNumber, newest: Position) -> Vec<u8> {
+    let mut out = threads_of(room);
+    out.extend_from_slice(&newest.to_bytes());
     out
 }
 
-/// Returns the prefix of one device's rows in `Table::Dedup` whose transaction ids were made by pods.
+/// Returns the key of a user who wrote in a thread, in `Table::Aggregate`.
 #[must_use]
-pub fn pod_dedup_of(localpart: &str, device_id: &str) -> Vec<u8> {
-    let mut out = dedup_of(localpart, device_id);
-    out.push(MADE_BY_POD);
+pub fn thread_author(room: RoomNumber, root: Position, localpart: &str) -> Vec<u8> {
+    let mut out = aggregate_of(room, THREAD_AUTHOR);
+    out.extend_from_slice(&root.to_bytes());
+    out.extend_from_slice(localpart.as_bytes());
     out
 }
 
-const MADE_BY_POD: u8 = 0;
-const CHOSEN_BY_CLIENT: u8 = 1;
-
-/// Returns the first half of the SHA-256 of a scope and a transaction id, each part after its length.
-fn transaction_hash(scope: &[&str], transaction_id: &str) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    for part in scope.iter().chain([&transaction_id]) {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    let mut out = [0; 16];
-    for (byte, hashed) in out.iter_mut().zip(hash.finalize()) {
-        *byte = hashed;
-    }
+/// Returns the key of a user's annotation in `Table::Aggregate`. The annotation's own key comes last, because clients
+/// choose it freely.
+#[must_use]
+pub fn annotation_key(room: RoomNumber, target: Position, event_type: &str, localpart: &str, key: &str) -> Vec<u8> {
+    let mut out = aggregate_of(room, ANNOTATION);
+    out.extend_from_slice(&target.to_bytes());
+    push_sized(&mut out, event_type);
+    zero_ended(&mut out, localpart);
+    out.extend_from_slice(key.as_bytes());
     out
+}
+
+/// Returns the type of the relation that a key of `Table::Relation` names; `None` if it is not such a key.
+#[must_use]
+pub fn relation_type(key: &[u8]) -> Option<&str> {
+    let (relation_type, _) = split_sized(key.get(8 + POSITION_LEN..)?)?;
+    Some(relation_type)
 }
 
 /// Returns the key of a row of `Table::Sequence`.
@@ -249,6 +268,39 @@ pub fn alias_key(localpart: &str) -> Vec<u8> {
     localpart.as_bytes().to_vec()
 }
 
+/// Returns the key of a row of `Table::RoomAlias`.
+#[must_use]
+pub fn room_alias_key(room: RoomNumber, localpart: &str) -> Vec<u8> {
+    let mut out = room_key(room);
+    out.extend_from_slice(localpart.as_bytes());
+    out
+}
+
+/// Returns the key of a row of `Table::PublicRoomBySize`.
+#[must_use]
+pub fn room_by_size(members: u64, room: RoomNumber) -> Vec<u8> {
+    // Larger rooms come first.
+    let mut out = (u64::MAX - members).to_be_bytes().to_vec();
+    out.extend_from_slice(&room.0.to_be_bytes());
+    out
+}
+
+/// Splits a key made by [`room_by_size`] into the number of members and the room; `None` if it is not such a key.
+#[must_use]
+pub fn parse_room_by_size(key: &[u8]) -> Option<(u64, RoomNumber)> {
+    let (members, room) = key.split_first_chunk::<8>()?;
+    let room: [u8; 8] = room.try_into().ok()?;
+    Some((u64::MAX - u64::from_be_bytes(*members), RoomNumber(u64::from_be_bytes(room))))
+}
+
+/// Returns the key of a row of `Table::Report`.
+#[must_use]
+pub fn report_key(localpart: &str, at: Position) -> Vec<u8> {
+    let mut out = devices_of(localpart);
+    out.extend_from_slice(&at.to_bytes());
+    out
+}
+
 /// Returns the key of a row of `Table::Filter`.
 #[must_use]
 pub fn filter_key(localpart: &str, number: u64) -> Vec<u8> {
@@ -264,6 +316,154 @@ pub fn account_data(localpart: &str, room: RoomNumber, event_type: &str) -> Vec<
     out.extend_from_slice(&room.0.to_be_bytes());
     out.extend_from_slice(event_type.as_bytes());
     out
+}
+
+/// Returns the key of a row of `Table::ToDevice`.
+#[must_use]
+pub fn to_device_key(localpart: &str, device_id: &str, at: Position) -> Vec<u8> {
+    let mut out = to_device_of(localpart, device_id);
+    out.extend_from_slice(&at.to_bytes());
+    out
+}
+
+/// Returns the prefix of one device's rows in `Table::ToDevice`.
+#[must_use]
+pub fn to_device_of(localpart: &str, device_id: &str) -> Vec<u8> {
+    dedup_of(localpart, device_id)
+}
+
+/// Returns the key of a row of `Table::ToDeviceQueue`.
+#[must_use]
+pub fn to_device_queue(localpart: &str, device_id: &str) -> Vec<u8> {
+    device_key(localpart, device_id)
+}
+
+/// Returns the key of a row of `Table::KeyBackup`; also the prefix of the version's rows in `BackupKey`.
+#[must_use]
+pub fn key_backup(localpart: &str, version: u64) -> Vec<u8> {
+    filter_key(localpart, version)
+}
+
+/// Returns the prefix of the keys of one room in `Table::BackupKey`.
+#[must_use]
+pub fn backup_keys_of_room(localpart: &str, version: u64, room_id: &str) -> Vec<u8> {
+    let mut out = key_backup(localpart, version);
+    push_sized(&mut out, room_id);
+    out
+}
+
+/// Returns the key of a row of `Table::BackupKey`.
+#[must_use]
+pub fn backup_key(localpart: &str, version: u64, room_id: &str, session_id: &str) -> Vec<u8> {
+    let mut out = backup_keys_of_room(localpart, version, room_id);
+    out.extend_from_slice(session_id.as_bytes());
+    out
+}
+
+/// Splits a `BackupKey` key after the prefix of its version into room id and session id; `None` if it is not such a
+/// key.
+#[must_use]
+pub fn parse_backup_key(rest: &[u8]) -> Option<(&str, &str)> {
+    let (room_id, session_id) = split_sized(rest)?;
+    Some((room_id, std::str::from_utf8(session_id).ok()?))
+}
+
+/// Returns the key of a user's `ProfileFields` row in `Table::Meta`.
+#[must_use]
+pub fn profile_key(localpart: &str) -> Vec<u8> {
+    [b"profile/", localpart.as_bytes()].concat()
+}
+
+/// Returns the prefix of one user's receipts in a room, in `Table::Receipt`.
+#[must_use]
+pub fn receipts_of(room: RoomNumber, localpart: &str) -> Vec<u8> {
+    let mut out = room.0.to_be_bytes().to_vec();
+    zero_ended(&mut out, localpart);
+    out
+}
+
+/// Returns the prefix of one user's receipts of one kind in a room, in `Table::Receipt`.
+#[must_use]
+pub fn receipts_of_kind(room: RoomNumber, localpart: &str, kind: ReceiptKind) -> Vec<u8> {
+    let mut out = receipts_of(room, localpart);
+    out.push(kind as u8);
+    out
+}
+
+/// Returns the key of a row of `Table::Receipt`.
+#[must_use]
+pub fn receipt_key(room: RoomNumber, localpart: &str, kind: ReceiptKind, thread_id: &str) -> Vec<u8> {
+    let mut out = receipts_of_kind(room, localpart, kind);
+    out.extend_from_slice(thread_id.as_bytes());
+    out
+}
+
+/// Splits a key of `Table::Receipt` into room, localpart, kind and thread; `None` if it is not such a key.
+#[must_use]
+pub fn parse_receipt(key: &[u8]) -> Option<(RoomNumber, &str, ReceiptKind, &str)> {
+    let (room, rest) = key.split_first_chunk::<8>()?;
+    let zero = rest.iter().position(|byte| *byte == 0)?;
+    let (localpart, rest) = rest.split_at_checked(zero)?;
+    let (kind, thread_id) = rest.get(1..)?.split_first()?;
+    let kind = ReceiptKind::of_byte(*kind)?;
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    Some((RoomNumber(u64::from_be_bytes(*room)), text(localpart)?, kind, text(thread_id)?))
+}
+
+/// Returns the key of a row of `Table::ReceiptPlace`.
+#[must_use]
+pub fn receipt_place(changed: Position, kind: ReceiptKind) -> Vec<u8> {
+    let mut out = position_key(changed);
+    out.push(kind as u8);
+    out
+}
+
+/// Returns the prefix of a device's one-time keys of one algorithm in `Table::OneTimeKey`. All of a device's have the
+/// prefix [`dedup_of`].
+#[must_use]
+pub fn one_time_keys_of(localpart: &str, device_id: &str, algorithm: &str) -> Vec<u8> {
+    let mut out = dedup_of(localpart, device_id);
+    zero_ended(&mut out, algorithm);
+    out
+}
+
+/// Returns the end of the key of a row of `Table::OneTimeKey`: later uploads, and later places in one, have greater ones.
+#[must_use]
+pub fn one_time_key_place(uploaded_at: Position, place: u32) -> Vec<u8> {
+    let mut out = uploaded_at.to_bytes().to_vec();
+    out.extend_from_slice(&place.to_be_bytes());
+    out
+}
+
+/// Returns the key of a row of `Table::UserSignature`.
+#[must_use]
+pub fn user_signature(signer: &str, signed: &str) -> Vec<u8> {
+    let mut out = devices_of(signer);
+    out.extend_from_slice(signed.as_bytes());
+    out
+}
+
+/// Returns the key of a row of `Table::CrossSigningKey`.
+#[must_use]
+pub fn signing_key(localpart: &str, usage: &str) -> Vec<u8> {
+    let mut out = devices_of(localpart);
+    out.extend_from_slice(usage.as_bytes());
+    out
+}
+
+/// Returns the key of a row of `Table::KeyChange`.
+#[must_use]
+pub fn key_change(at: Position, localpart: &str) -> Vec<u8> {
+    let mut out = position_key(at);
+    out.extend_from_slice(localpart.as_bytes());
+    out
+}
+
+/// Splits a key of `Table::KeyChange` into its parts; `None` if it is not such a key.
+#[must_use]
+pub fn parse_key_change(key: &[u8]) -> Option<(Position, &str)> {
+    let (at, localpart) = key.split_first_chunk::<POSITION_LEN>()?;
+    Some((Position::from_bytes(at)?, std::str::from_utf8(localpart).ok()?))
 }
 
 /// Decodes the room number at the start of a key, or alone in a value; `None` if there are fewer than 8 bytes.
@@ -309,6 +509,9 @@ mod tests {
         let key = state_version(RoomNumber(3), "m.room.member", "@a\0b:x", at);
         assert_eq!(parse_state_version(&key), Some((RoomNumber(3), "m.room.member", "@a\0b:x", at)));
         assert_eq!(parse_state_version(&key[..20]), None);
+        let key = relation_key(RoomNumber(3), at, "m.thread", at);
+        assert_eq!(relation_type(&key), Some("m.thread"));
+        assert_eq!(relation_type(&key[..20]), None);
     }
 
     #[test]

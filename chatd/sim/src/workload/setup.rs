@@ -64,8 +64,12 @@ pub(crate) fn initialize_voters(running: PodHandle, voters: Vec<ClusterMember>) 
 pub(crate) fn create_account(running: PodHandle, user: &'static str) -> BoxFuture<'static, Option<()>> {
     let session =
         NewSession { device_id: "D".into(), token_hash: token_hash(user).to_vec().into(), ..NewSession::default() };
-    let register =
-        Register { localpart: user.into(), password_hash: format!("hash of {user}"), session: Some(session) };
+    let register = Register {
+        localpart: user.into(),
+        password_hash: format!("hash of {user}"),
+        session: Some(session),
+        ..Register::default()
+    };
     let command = Some(Command { kind: Some(Kind::Register(register)) });
     async move {
         // Any outcome will do: if an earlier attempt was applied, it says that the name is taken.

@@ -2,7 +2,7 @@
 
 use super::auth;
 use crate::api::convert;
-use crate::service::{ChatService, RequestRefusal};
+use crate::service::{ChatService, RegistrationApproval, RequestRefusal};
 use quorate_wire::chat::v1::{
     LoginRequest, LogoutRequest, LogoutResponse, RegisterRequest, SessionResponse, WhoAmIRequest, WhoAmIResponse,
 };
@@ -13,7 +13,7 @@ pub(super) async fn register_account(
     request: Request<RegisterRequest>,
 ) -> Result<SessionResponse, RequestRefusal> {
     let caller = auth::caller_address(&request);
-    let opened = s.register(request.into_inner().into(), caller).await?;
+    let opened = s.register(request.into_inner().into(), caller, RegistrationApproval::None).await?;
     Ok(convert::session_to_wire(opened, s.server_name()))
 }
 

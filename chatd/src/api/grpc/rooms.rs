@@ -4,9 +4,10 @@ use super::auth;
 use crate::api::convert;
 use crate::service::{CallerSession, ChatService, RequestRefusal, SentEvent, decide, limits};
 use quorate_core::proto::log::{SetMembership, set_membership::Change};
+use quorate_core::receipt::ReceiptKind;
 use quorate_wire::chat::v1::{
-    CreateRoomRequest, CreateRoomResponse, InviteRequest, JoinRoomRequest, LeaveRoomRequest, MembershipResponse,
-    SendRequest, SendResponse, SetStateRequest,
+    CreateRoomRequest, CreateRoomResponse, InviteRequest, JoinRoomRequest, LeaveRoomRequest, MarkReadRequest,
+    MarkReadResponse, MembershipResponse, SendRequest, SendResponse, SetStateRequest,
 };
 use tonic::Request;
 
@@ -67,6 +68,17 @@ pub(super) async fn send_message(
     let session = auth::caller_session(s, &request).await?;
     let SendRequest { room_id, r#type, content, transaction_id } = request.into_inner();
     s.send(&session, &room_id, &r#type, content, &transaction_id).await.map(convert::sent_to_wire)
+}
+
+pub(super) async fn mark_read(
+    s: &ChatService,
+    request: Request<MarkReadRequest>,
+) -> Result<MarkReadResponse, RequestRefusal> {
+    let session = auth::caller_session(s, &request).await?;
+    let MarkReadRequest { room_id, event_id, private, thread_id } = request.into_inner();
+    let kind = if private { ReceiptKind::Private } else { ReceiptKind::Public };
+    s.mark_read(&session, &room_id, &event_id, kind, &thread_id).await?;
+    Ok(MarkReadResponse {})
 }
 
 struct RequestedChange<'a> {

@@ -3,12 +3,18 @@
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
+use super::interactive::{InteractiveFlow, complete_stages};
 use super::push_rules::{PUSH_RULES, default_content};
-use crate::service::{CallerSession, LoggedIn, NewLogin, ReadConsistency};
+use super::raw_request::raw_json;
+use super::with_body::WithBody;
+use crate::service::{
+    AccountPolicy, AuthStage, CallerSession, LoggedIn, NewLogin, ReadConsistency, RegistrationApproval, TermsOfService,
+};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use quorate_core::query::QueryError;
 use ruma::OwnedUserId;
+use ruma::api::client::account::check_registration_token_validity::v1 as token_validity;
 use ruma::api::client::account::get_username_availability::v3 as available;
 use ruma::api::client::account::register::{self, RegistrationKind};
 use ruma::api::client::config::{
@@ -17,12 +23,13 @@ use ruma::api::client::config::{
 use ruma::api::client::filter::{create_filter, get_filter};
 use ruma::api::client::uiaa::AuthData;
 use ruma::serde::Raw;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 pub(super) fn account_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .open("register", sign_up)
+        .open_read("registration_token_validity", check_token)
         .open_read("register_available", |context: MatrixContext, _, request: available::Request| async move {
             context.service.user_available(&request.username).await?;
             Ok(available::Response::new(true))
@@ -57,21 +64,23 @@ async fn sign_up(
         let message = "This server does not support guests: register an account.";
         return Err(MatrixError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", message));
     }
-    // Before the dummy stage, which would be in vain.
-    if !context.service.registration_open() {
-        return Err(MatrixError::forbidden("Registration is closed: ask an administrator for an account."));
-    }
+    // Before the stages, which would be in vain.
+    context.service.check_registration(RegistrationApproval::Stages)?;
     // The server chooses if the client does not (specification, "Registration"); 64 random bits are not taken.
     let username = request.username.unwrap_or_else(|| format!("user-{:016x}", rand::random::<u64>()));
-    // The spec's dummy stage: one round trip that asks for nothing. A name that is taken is refused before it.
+    // Stages, and telling whether a name is free, are reads without a session.
+    context.service.admit_stranger(context.caller)?;
     if !matches!(request.auth, Some(AuthData::Dummy(_))) {
-        // Telling whether a name is free is a read without a session.
-        context.service.admit_stranger(context.caller)?;
+        // A name that is taken is refused before people go through the stages.
         context.service.user_available(&username).await?;
-        // Nothing is remembered between the stages: the session is only what clients send back.
-        let flows = json!({"flows": [{"stages": ["m.login.dummy"]}], "params": {}, "session": username});
-        return Err(MatrixError::authentication_needed(flows));
     }
+    let stages = registration_stages(context.service.account_policy());
+    let flow = InteractiveFlow {
+        operation: "POST register",
+        stages: &stages,
+        params: registration_params(context.service.account_policy()),
+    };
+    complete_stages(&context, &flow, request.auth).await?;
     let password =
         request.password.ok_or_else(|| MatrixError::bad_json("A password is required to register an account."))?;
     let login = NewLogin {
@@ -79,28 +88,69 @@ async fn sign_up(
         password,
         device_id: request.device_id.map(String::from).unwrap_or_default(),
         device_display_name: request.initial_device_display_name.unwrap_or_default(),
+        wants_refresh: request.refresh_token,
     };
-    if request.inhibit_login {
-        let user = context.service.register_only(login, context.caller).await?;
+    register_account(&context, login, RegistrationApproval::Stages, request.inhibit_login).await
+}
+
+/// Registers an account, and logs in to it unless the client does not want that.
+pub(super) async fn register_account(
+    context: &MatrixContext,
+    login: NewLogin,
+    approval: RegistrationApproval,
+    inhibit_login: bool,
+) -> Result<register::v3::Response, MatrixError> {
+    if inhibit_login {
+        let user = context.service.register_only(login, context.caller, approval).await?;
         return Ok(register::v3::Response::new(user_id(user)?));
     }
-    let LoggedIn { user_id: user, device_id, access_token, expires_in: _ } =
-        context.service.register(login, context.caller).await?;
+    let LoggedIn { user_id: user, device_id, access_token, refresh_token, expires_in } =
+        context.service.register(login, context.caller, approval).await?;
     let mut response = register::v3::Response::new(user_id(user)?);
     response.access_token = Some(access_token);
     response.device_id = Some(device_id.into());
+    // The specification ties the lifetime to refresh tokens: a session that is extended by use needs none.
+    response.expires_in = expires_in.filter(|_| refresh_token.is_some());
+    response.refresh_token = refresh_token;
     Ok(response)
+}
+
+/// Returns the stages of a registration.
+fn registration_stages(policy: &AccountPolicy) -> Vec<AuthStage> {
+    let token = policy.registration_token.is_some().then_some(AuthStage::RegistrationToken);
+    let terms = policy.terms.is_some().then_some(AuthStage::Terms);
+    let stages: Vec<_> = token.into_iter().chain(terms).collect();
+    // A flow has at least one stage: this one asks for nothing.
+    if stages.is_empty() { vec![AuthStage::Dummy] } else { stages }
+}
+
+fn registration_params(policy: &AccountPolicy) -> Value {
+    match &policy.terms {
+        None => json!({}),
+        Some(TermsOfService { url, version }) => {
+            let document = json!({"version": version, "en": {"name": "Terms of service", "url": url}});
+            json!({"m.login.terms": {"policies": {"terms_of_service": document}}})
+        }
+    }
+}
+
+async fn check_token(
+    context: MatrixContext,
+    _consistency: ReadConsistency,
+    request: token_validity::Request,
+) -> Result<token_validity::Response, MatrixError> {
+    context.service.check_registration(RegistrationApproval::Stages)?;
+    Ok(token_validity::Response::new(context.service.is_registration_token(&request.token)))
 }
 
 async fn put_filter(
     context: MatrixContext,
     session: CallerSession,
-    request: create_filter::v3::Request,
+    call: WithBody<create_filter::v3::Request>,
 ) -> Result<create_filter::v3::Response, MatrixError> {
-    check_own_account(&session, &request.user_id)?;
-    let filter = serde_json::to_vec(&request.filter)
-        .map_err(|error| MatrixError::bad_json(format!("The filter cannot be stored: {error}.")))?;
-    let number = context.service.put_filter(&session, filter.into()).await?;
+    check_own_account(&session, &call.request.user_id)?;
+    // As it came: ruma's type, which has accepted it, knows only some of its fields.
+    let number = context.service.put_filter(&session, call.body).await?;
     Ok(create_filter::v3::Response::new(number.to_string()))
 }
 
@@ -111,8 +161,7 @@ async fn read_filter(
 ) -> Result<get_filter::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
     let stored = stored_filter(&context, &session, &request.filter_id).await?;
-    let filter = serde_json::from_slice(&stored)
-        .map_err(|error| MatrixError::bad_json(format!("The stored filter cannot be read: {error}.")))?;
+    let filter = serde_json::from_slice(&stored).map_err(|error| MatrixError::damaged("filter", error))?;
     Ok(get_filter::v3::Response::new(filter))
 }
 
@@ -135,17 +184,15 @@ pub(super) async fn stored_filter(
     Err(missing())
 }
 
-fn raw_bytes<T>(raw: Raw<T>) -> Bytes {
-    Bytes::from(raw.into_json().get().to_owned().into_bytes())
-}
-
 async fn set_global(
     context: MatrixContext,
     session: CallerSession,
     request: set_global_account_data::v3::Request,
 ) -> Result<set_global_account_data::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
-    context.service.put_account_data(&session, "", &request.event_type.to_string(), raw_bytes(request.data)).await?;
+    let event_type = request.event_type.to_string();
+    super::tags::check_settable(&event_type)?;
+    context.service.put_account_data(&session, "", &event_type, raw_json(&request.data)).await?;
     Ok(set_global_account_data::v3::Response::new())
 }
 
@@ -156,7 +203,8 @@ async fn set_in_room(
 ) -> Result<set_room_account_data::v3::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
     let event_type = request.event_type.to_string();
-    context.service.put_account_data(&session, request.room_id.as_str(), &event_type, raw_bytes(request.data)).await?;
+    super::tags::check_settable(&event_type)?;
+    context.service.put_account_data(&session, request.room_id.as_str(), &event_type, raw_json(&request.data)).await?;
     Ok(set_room_account_data::v3::Response::new())
 }
 
@@ -213,6 +261,5 @@ fn no_account_data(event_type: &str) -> MatrixError {
 }
 
 fn stored_json(content: &Bytes) -> Result<Box<RawValue>, MatrixError> {
-    serde_json::from_slice(content)
-        .map_err(|error| MatrixError::bad_json(format!("The stored account data cannot be read: {error}.")))
+    serde_json::from_slice(content).map_err(|error| MatrixError::damaged("piece of account data", error))
 }

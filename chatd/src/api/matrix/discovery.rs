@@ -3,11 +3,15 @@
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use crate::service::CallerSession;
-use ruma::RoomVersionId;
+use super::preview::version_id;
+use crate::service::{CallerSession, RequestRefusal};
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use quorate_core::room_version::RoomVersion;
+use ruma::api::client::discovery::discover_homeserver as well_known;
 use ruma::api::client::discovery::get_capabilities::v3 as capabilities;
 use ruma::api::client::discovery::get_supported_versions as versions;
-use std::collections::BTreeMap;
+use serde_json::json;
 
 /// Versions of the specification whose endpoints are served, as far as they are served at all.
 const VERSIONS: [&str; 12] =
@@ -18,20 +22,42 @@ pub(super) fn discovery_routes(routes: EndpointRoutes) -> EndpointRoutes {
         .open("versions", |_context, _request: versions::Request| async {
             Ok(versions::Response::new(VERSIONS.map(String::from).to_vec()))
         })
-        .with_session("capabilities", get_capabilities)
+        .open("well_known_client", describe_server)
+        .with_session_streamed("capabilities", get_capabilities)
+}
+
+async fn describe_server(
+    context: MatrixContext,
+    _request: well_known::Request,
+) -> Result<well_known::Response, MatrixError> {
+    match &context.service.account_policy().base_url {
+        Some(url) => Ok(well_known::Response::new(well_known::HomeserverInfo::new(url.clone()))),
+        // Clients then try the server's name itself.
+        None => Err(MatrixError::not_found("This server was not told its public address (`publicBaseUrl`).")),
+    }
 }
 
 async fn get_capabilities(
     _context: MatrixContext,
     _session: CallerSession,
     _request: capabilities::Request,
-) -> Result<capabilities::Response, MatrixError> {
+) -> Result<Response, MatrixError> {
     let mut all = capabilities::Capabilities::new();
     all.room_versions = capabilities::RoomVersionsCapability::new(
-        RoomVersionId::V11,
-        BTreeMap::from([(RoomVersionId::V11, capabilities::RoomVersionStability::Stable)]),
+        version_id(RoomVersion::default()),
+        RoomVersion::ALL.map(|version| (version_id(version), capabilities::RoomVersionStability::Stable)).into(),
     );
-    // Honest about what has no endpoint yet: clients hide the button.
-    all.change_password = capabilities::ChangePasswordCapability::new(false);
-    Ok(capabilities::Response::new(all))
+    all.get_login_token = capabilities::GetLoginTokenCapability::new(true);
+    // Honest about what has no endpoint: clients hide the button.
+    all.thirdparty_id_changes = capabilities::ThirdPartyIdChangesCapability::new(false);
+    all.profile_fields = Some(capabilities::ProfileFieldsCapability::new(true));
+    let mut shown = serde_json::to_value(&all).map_err(|error| {
+        tracing::error!(%error, "the capabilities could not be rendered");
+        MatrixError::from(RequestRefusal::internal())
+    })?;
+    if let Some(shown) = shown.as_object_mut() {
+        // ruma's type leaves out a capability that is as clients should assume; there are some that look for it.
+        shown.insert("m.change_password".into(), json!({"enabled": true}));
+    }
+    Ok(Json(json!({"capabilities": shown})).into_response())
 }

@@ -145,6 +145,20 @@ impl EndpointRoutes {
         })
     }
 
+    /// Adds an endpoint for anyone whose answer is not ruma's.
+    pub(super) fn open_answered<T, F, A>(self, name: &'static str, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        F: Fn(MatrixContext, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Response, MatrixError>> + Send,
+    {
+        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
+            let handler = handler.clone();
+            let handler = move |typed| handler(context, typed);
+            async move { answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await }
+        })
+    }
+
     /// Adds an endpoint that reads for anyone: for callers with a session as fresh as any other; for others within
     /// their address's share and from what this pod has applied, so that they cost no question to the leader.
     pub(super) fn open_read<T, F, A>(self, name: &'static str, handler: F) -> Self
@@ -163,6 +177,30 @@ impl EndpointRoutes {
                     _ => context.service.admit_stranger(context.caller).map(|()| ReadConsistency::Local)?,
                 };
                 let handler = |typed| await_and_render(handler(context, consistency, typed));
+                answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await
+            }
+        })
+    }
+
+    /// Adds an endpoint that reads for anyone as [`EndpointRoutes::open_read`] does, and tells the handler who asks.
+    pub(super) fn open_read_for<T, F, A>(self, name: &'static str, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        T::OutgoingResponse: Send,
+        F: Fn(MatrixContext, Option<CallerSession>, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+    {
+        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
+            let handler = handler.clone();
+            async move {
+                let session = match token_of(&request) {
+                    // Not at once `authenticate`, which would send a question to the leader for each made-up token.
+                    Some(token) if context.service.recognises(&token).await => {
+                        Some(Box::pin(RequestCredentials::of(&request).session(&context)).await?)
+                    }
+                    _ => context.service.admit_stranger(context.caller).map(|()| None)?,
+                };
+                let handler = |typed| await_and_render(handler(context, session, typed));
                 answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await
             }
         })

@@ -80,6 +80,21 @@ impl MatrixError {
         }
     }
 
+    /// Creates the error for stored data that cannot be shown. It is the server's fault, and its log has the cause.
+    pub(crate) fn damaged(what: &str, error: impl std::fmt::Display) -> Self {
+        tracing::error!(what, %error, "stored data could not be rendered");
+        let message = format!("A stored {what} is damaged; see the server's log.");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", message)
+    }
+
+    /// Adds a field to the body, which the specification ties to the error code.
+    pub(crate) fn with_field(mut self, name: &str, value: impl Into<Value>) -> Self {
+        if let Some(body) = self.body.as_object_mut() {
+            body.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
     /// Creates the answer that asks for more steps of user-interactive authentication (spec, "User-interactive
     /// Authentication API").
     pub(crate) fn authentication_needed(flows: Value) -> Self {
@@ -119,14 +134,21 @@ fn status_and_errcode(code: RefusalCode) -> (StatusCode, &'static str) {
         RefusalCode::Invalid | RefusalCode::BadCursor | RefusalCode::HistoryRemoved => {
             (StatusCode::BAD_REQUEST, "M_INVALID_PARAM")
         }
+        RefusalCode::WrongBackupVersion => (StatusCode::FORBIDDEN, "M_WRONG_ROOM_KEYS_VERSION"),
         RefusalCode::BadJson => (StatusCode::BAD_REQUEST, "M_BAD_JSON"),
         RefusalCode::InvalidUsername => (StatusCode::BAD_REQUEST, "M_INVALID_USERNAME"),
         RefusalCode::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE"),
         RefusalCode::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
         // 400 for both in the specification (`/register`, `/createRoom`), where HTTP would suggest 409.
         RefusalCode::UserExists => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),
+        RefusalCode::BadAlias => (StatusCode::BAD_REQUEST, "M_BAD_ALIAS"),
         RefusalCode::AliasExists => (StatusCode::BAD_REQUEST, "M_ROOM_IN_USE"),
         RefusalCode::Conflict => (StatusCode::CONFLICT, "M_UNKNOWN"),
+        RefusalCode::DuplicateAnnotation => (StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION"),
+        // The specification has no code of its own for it ("Validation of `m.thread` relationships").
+        RefusalCode::BadRelation => (StatusCode::BAD_REQUEST, "M_UNKNOWN"),
+        // The specification has no code for it; this is the one that Synapse answers with.
+        RefusalCode::KeyExists => (StatusCode::BAD_REQUEST, "M_UNKNOWN"),
         // Never 500 for what may succeed on a later try: clients give up on that.
         RefusalCode::Unavailable | RefusalCode::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN"),
         // The specification's code for a server that is out of disk space; 507 because clients take a 4xx as final.

@@ -16,14 +16,15 @@ use quorate_core::proto::log::SetMembership;
 use quorate_core::proto::log::set_membership::Change;
 use quorate_core::proto::store::membership::Kind;
 use quorate_core::query::{RoomEvent, StateView};
+use ruma::OwnedRoomId;
+use ruma::api::client::knock::knock_room;
 use ruma::api::client::membership::{
     ban_user, forget_room, get_member_events, invite_user, join_room_by_id, join_room_by_id_or_alias, joined_members,
     joined_rooms, kick_user, leave_room, unban_user,
 };
 use ruma::events::room::member::RoomMemberEvent;
 use ruma::serde::Raw;
-use ruma::{OwnedMxcUri, OwnedRoomId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 const MEMBER: &str = "m.room.member";
 
@@ -106,10 +107,26 @@ async fn join_by_id_or_alias(
     Ok(join_room_by_id_or_alias::v3::Response::new(joined))
 }
 
+async fn knock_at_room(
+    context: MatrixContext,
+    session: CallerSession,
+    request: knock_room::v3::Request,
+) -> Result<knock_room::v3::Response, MatrixError> {
+    let change = SetMembership {
+        room: Some(decide::room_ref(request.room_id_or_alias.as_str())?),
+        change: Change::Knock.into(),
+        reason: request.reason.unwrap_or_default(),
+        ..SetMembership::default()
+    };
+    let sent = context.service.set_membership(&session, change, "").await?;
+    Ok(knock_room::v3::Response::new(room_id(sent.room_id)?))
+}
+
 fn change_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .with_session("join", join_by_id)
         .with_session("join", join_by_id_or_alias)
+        .with_session("knock", knock_at_room)
         .with_session(
             "leave",
             |context: MatrixContext, session: CallerSession, request: leave_room::v3::Request| async move {
@@ -195,9 +212,7 @@ async fn members_joined(
         if content.membership != "join" {
             return Ok(false);
         }
-        let mut member = joined_members::v3::RoomMember::new();
-        member.display_name = content.displayname;
-        member.avatar_url = content.avatar_url.map(OwnedMxcUri::from);
+        let member = ShownMember { display_name: content.displayname, avatar_url: content.avatar_url };
         let user = user_id(event.state_key.clone().unwrap_or_default())?;
         let json = |error| MatrixError::bad_json(format!("A member of the room cannot be shown: {error}."));
         serde_json::to_writer(&mut *out, &user).map_err(json)?;
@@ -238,6 +253,14 @@ async fn room_members(
     let frame = JsonFrame { open: r#"{"chunk":["#, close: "]}" };
     let wanted = StreamedState { event_type: Some(MEMBER), token: at, place, frame };
     streamed::stream_state(&context, &session, wanted, write).await
+}
+
+/// Member in a list of those joined. Unlike ruma's type it says `null` where there is no name or avatar: clients and
+/// Complement look for both keys.
+#[derive(Serialize)]
+struct ShownMember {
+    display_name: Option<String>,
+    avatar_url: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

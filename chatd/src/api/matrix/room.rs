@@ -1,4 +1,4 @@
-//! Endpoints that create rooms and find them.
+//! Endpoints that create rooms, replace them, and find them by alias.
 
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
@@ -8,16 +8,21 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use quorate_core::proto::log::{self, StateInput};
 use quorate_core::query::QueryError;
+use quorate_core::room_version::RoomVersion;
 use ruma::api::client::alias::get_alias::v3 as get_alias;
 use ruma::api::client::room::Visibility;
 use ruma::api::client::room::create_room::v3::{self as create_room, RoomPreset};
+use ruma::api::client::room::upgrade_room::v3 as upgrade_room;
 use ruma::serde::Raw;
 use ruma::{OwnedRoomId, OwnedServerName, RoomVersionId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub(super) fn room_routes(routes: EndpointRoutes) -> EndpointRoutes {
-    routes.with_session("create_room", create_from_request).open_read("alias_get", resolve_alias)
+    routes
+        .with_session("create_room", create_from_request)
+        .with_session("upgrade_room", upgrade)
+        .open_read("alias_get", resolve_alias)
 }
 
 /// Converts a room id that core made to ruma's type.
@@ -31,7 +36,7 @@ async fn create_from_request(
     session: CallerSession,
     request: create_room::Request,
 ) -> Result<create_room::Response, MatrixError> {
-    check_version(request.room_version.as_ref())?;
+    let version = room_version(request.room_version.as_ref())?;
     if !request.invite_3pid.is_empty() {
         return Err(MatrixError::invalid_param("This server has no identity server: invite users by their user id."));
     }
@@ -59,19 +64,20 @@ async fn create_from_request(
             .unwrap_or_default(),
         listed,
         creation_content,
+        room_version: version.name().to_owned(),
     };
     let made = context.service.create_room(&session, room, "").await?;
     Ok(create_room::Response::new(room_id(made.room_id)?))
 }
 
-fn check_version(version: Option<&RoomVersionId>) -> Result<(), MatrixError> {
-    match version {
-        None | Some(RoomVersionId::V11) => Ok(()),
-        Some(other) => {
-            let message = format!("This server supports only room version 11, not {other}.");
-            Err(MatrixError::new(StatusCode::BAD_REQUEST, "M_UNSUPPORTED_ROOM_VERSION", message))
-        }
-    }
+/// Returns the version that a request names, or the default one.
+pub(super) fn room_version(version: Option<&RoomVersionId>) -> Result<RoomVersion, MatrixError> {
+    let Some(version) = version else { return Ok(RoomVersion::default()) };
+    RoomVersion::parse(version.as_str()).ok_or_else(|| {
+        let supported = RoomVersion::ALL.map(RoomVersion::name).join(", ");
+        let message = format!("This server supports room versions {supported}, not {version}.");
+        MatrixError::new(StatusCode::BAD_REQUEST, "M_UNSUPPORTED_ROOM_VERSION", message)
+    })
 }
 
 fn json_bytes(json: Box<RawValue>) -> Bytes {
@@ -105,6 +111,21 @@ fn state_input<T>(event: Raw<T>) -> Result<StateInput, MatrixError> {
     let initial: Initial = serde_json::from_str(event.json().get())
         .map_err(|error| MatrixError::bad_json(format!("An event of initial_state is not valid: {error}.")))?;
     Ok(StateInput { r#type: initial.event_type, state_key: initial.state_key, content: json_bytes(initial.content) })
+}
+
+async fn upgrade(
+    context: MatrixContext,
+    session: CallerSession,
+    request: upgrade_room::Request,
+) -> Result<upgrade_room::Response, MatrixError> {
+    let version = room_version(Some(&request.new_version))?;
+    let wish = log::UpgradeRoom {
+        room_id: request.room_id.to_string(),
+        new_version: version.name().to_owned(),
+        additional_creators: request.additional_creators.iter().map(ToString::to_string).collect(),
+    };
+    let made = context.service.upgrade_room(&session, wish).await?;
+    Ok(upgrade_room::Response::new(room_id(made.room_id)?))
 }
 
 async fn resolve_alias(
@@ -141,9 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_room_version_that_is_made_can_be_asked_for() {
-        assert!(check_version(None).is_ok());
-        assert!(check_version(Some(&RoomVersionId::V11)).is_ok());
-        assert!(check_version(Some(&RoomVersionId::V1)).is_err());
+    fn only_supported_room_versions_can_be_asked_for() {
+        assert_eq!(room_version(None).expect("the default"), RoomVersion::V11);
+        assert_eq!(room_version(Some(&RoomVersionId::V12)).expect("supported"), RoomVersion::V12);
+        assert!(room_version(Some(&RoomVersionId::V1)).is_err());
     }
 }

@@ -1,9 +1,10 @@
 //! State that polls have in common, so that it is worked out once and not by each of them: the rooms of users, filters,
 //! and the news of a room for its members. All of it can be forgotten at any time.
 
+use crate::service::CallerSession;
 use quorate_core::id::{Position, RoomNumber};
-use quorate_core::query::SyncFilter;
 use quorate_core::query::sync::JoinedRoom;
+use quorate_core::query::{DeviceStock, MemberMove, SyncFilter};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
@@ -17,9 +18,17 @@ const MOST_FILTERS: usize = 4096;
 /// Maximum number of rooms whose newest news are remembered. Those who read them were woken together, so that only the
 /// newest count.
 const MOST_NEWS: usize = 32;
+/// Maximum number of devices of which is remembered what they have left: some hundred bytes each.
+const MOST_STOCKS: usize = 32_768;
 
 /// News of a room, once somebody has worked them out.
 pub(super) type SharedNews = Arc<OnceCell<Option<Arc<JoinedRoom>>>>;
+
+/// Users who came to a room or left it, once somebody has worked them out.
+pub(super) type SharedMoves = Arc<OnceCell<Arc<Vec<MemberMove>>>>;
+
+/// Places for what somebody works out, oldest first.
+type SharedPlaces<K, T> = VecDeque<(K, Arc<OnceCell<T>>)>;
 
 /// User of a stored filter, and its number.
 type FilterName = (Arc<str>, u64);
@@ -30,6 +39,27 @@ pub(super) struct SharedSync {
     joined: Mutex<JoinedRooms>,
     filters: Mutex<HashMap<FilterName, Arc<SyncFilter>>>,
     news: Mutex<VecDeque<(NewsKey, SharedNews)>>,
+    moves: Mutex<VecDeque<(MovesKey, SharedMoves)>>,
+    stocks: Mutex<HashMap<DeviceName, StockAt>>,
+}
+
+/// Localpart and device id of a device.
+type DeviceName = (Arc<str>, Arc<str>);
+
+/// What a device had left at a position.
+#[derive(Clone, Debug)]
+pub(super) struct StockAt {
+    pub(super) at: Position,
+    /// Stock of the device; `None` if it never uploaded a key.
+    pub(super) stock: Option<Arc<DeviceStock>>,
+}
+
+/// Key of the moves of a room, after and up to a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MovesKey {
+    pub(super) room: RoomNumber,
+    pub(super) since: Position,
+    pub(super) until: Position,
 }
 
 /// Rooms that a user was in at a position.
@@ -97,18 +127,50 @@ impl SharedSync {
 
     /// Returns the place for some news: the same for all who ask for the same.
     pub(super) fn news(&self, key: NewsKey) -> SharedNews {
-        let mut news = lock_unpoisoned(&self.news);
-        // From the newest on: whoever asks was just woken for it.
-        if let Some((_, found)) = news.iter().rev().find(|(known, _)| *known == key) {
-            return found.clone();
-        }
-        while news.len() >= MOST_NEWS {
-            news.pop_front();
-        }
-        let cell = SharedNews::default();
-        news.push_back((key, cell.clone()));
-        cell
+        place_of(&self.news, key)
     }
+
+    /// Returns the place for a room's moves: the same for all who ask for the same.
+    pub(super) fn moves(&self, key: MovesKey) -> SharedMoves {
+        place_of(&self.moves, key)
+    }
+
+    /// Returns what a device had left when its last poll looked. It may have changed since.
+    pub(super) fn stock(&self, session: &CallerSession) -> Option<StockAt> {
+        lock_unpoisoned(&self.stocks).get(&device_name(session)).cloned()
+    }
+
+    /// Remembers what a device has left, unless somebody knows it as it was later.
+    pub(super) fn put_stock(&self, session: &CallerSession, known: StockAt) {
+        let name = device_name(session);
+        let mut stocks = lock_unpoisoned(&self.stocks);
+        if stocks.get(&name).is_some_and(|other| other.at > known.at) {
+            return;
+        }
+        if stocks.len() >= MOST_STOCKS && !stocks.contains_key(&name) {
+            // All at once, as with the rooms.
+            stocks.clear();
+        }
+        stocks.insert(name, known);
+    }
+}
+
+fn device_name(session: &CallerSession) -> DeviceName {
+    (session.localpart.as_str().into(), session.device_id.as_str().into())
+}
+
+fn place_of<K: PartialEq, T>(of: &Mutex<SharedPlaces<K, T>>, key: K) -> Arc<OnceCell<T>> {
+    let mut places = lock_unpoisoned(of);
+    // From the newest on: whoever asks was just woken for it.
+    if let Some((_, found)) = places.iter().rev().find(|(known, _)| *known == key) {
+        return found.clone();
+    }
+    while places.len() >= MOST_NEWS {
+        places.pop_front();
+    }
+    let cell = Arc::<OnceCell<T>>::default();
+    places.push_back((key, cell.clone()));
+    cell
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;
+use super::raw_request::raw_json;
 use super::streamed::{self, JsonFrame, StreamedState};
 use super::timeline::event_id;
 use crate::service::CallerSession;
 use axum::response::Response;
-use bytes::Bytes;
 use quorate_core::query::{RoomEvent, StateView};
 use ruma::api::client::state::get_state_event_for_key::v3::StateEventFormat;
 use ruma::api::client::state::{get_state_event_for_key, get_state_events, send_state_event};
@@ -27,7 +27,7 @@ async fn set_state(
     session: CallerSession,
     request: send_state_event::v3::Request,
 ) -> Result<send_state_event::v3::Response, MatrixError> {
-    let content = Bytes::from(request.body.into_json().get().to_owned().into_bytes());
+    let content = raw_json(&request.body);
     let event_type = request.event_type.to_string();
     let room = request.room_id.as_str();
     let sent = context.service.set_state(&session, room, &event_type, &request.state_key, content, "").await?;
@@ -56,8 +56,7 @@ async fn get_one(
     let shown = if request.format == StateEventFormat::Event {
         event::render_with_room::<AnyStateEvent>(&found, (&session).into())?.into_json()
     } else {
-        serde_json::from_slice(&found.content)
-            .map_err(|error| MatrixError::bad_json(format!("The stored state cannot be read: {error}.")))?
+        serde_json::from_slice(&found.content).map_err(|error| MatrixError::damaged("event", error))?
     };
     Ok(get_state_event_for_key::v3::Response::new(shown))
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// Name of the endpoint in the metrics.
 pub(super) const NAME: &str = "quorateStatus";
 
-/// Answers with the overview of the cluster, for users whom the configuration names as administrators.
+/// Answers with the overview of the cluster, for administrators.
 pub(super) async fn get_cluster_status(
     State(context): State<MatrixContext>,
     request: Request,
@@ -20,7 +20,7 @@ pub(super) async fn get_cluster_status(
     let call = context.metrics.call(metrics::ClientApi::Matrix, NAME);
     call.run(async {
         let session = claim.session(&context).await?;
-        if !context.service.is_administrator(&session) {
+        if !context.service.is_administrator(&session).await? {
             let message = "Only administrators may read this; `administrators` in the configuration lists them.";
             return Err(MatrixError::forbidden(message));
         }

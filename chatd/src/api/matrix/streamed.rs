@@ -62,6 +62,20 @@ pub(super) async fn stream_state<P>(
 where
     P: FnOnce(&StateView<'_>) -> Result<(RoomNumber, Position), QueryError> + Send + 'static,
 {
+    stream_state_after(context, session, Vec::new(), wanted, write).await
+}
+
+/// Answers like [`stream_state`], after bytes with which the answer begins.
+pub(super) async fn stream_state_after<P>(
+    context: &MatrixContext,
+    session: &CallerSession,
+    begin: Vec<u8>,
+    wanted: StreamedState<P>,
+    write: impl WriteItem,
+) -> Result<Response, MatrixError>
+where
+    P: FnOnce(&StateView<'_>) -> Result<(RoomNumber, Position), QueryError> + Send + 'static,
+{
     let StreamedState { event_type, token, place, frame } = wanted;
     let localpart = session.localpart.clone();
     let question = move |view: &StateView<'_>| {
@@ -73,16 +87,36 @@ where
     let localpart = session.localpart.clone();
     let deadline = Instant::now() + LONGEST;
     let mut answer = StateAnswer { service, localpart, room, at, event_type, frame, write, any: false, deadline };
-    let mut out = frame.open.as_bytes().to_vec();
+    let mut out = begin;
+    out.extend_from_slice(frame.open.as_bytes());
     let next = answer.add(first, &mut out)?;
     let body = match next {
         // The usual room: one part, of known length.
         None => Body::from(out),
         Some(next) => Body::from_stream(answer.stream(out, next)),
     };
+    Ok(json_response(body))
+}
+
+/// Answers with items that were read already, after bytes with which the answer begins.
+pub(super) fn send_items(
+    begin: Vec<u8>,
+    frame: JsonFrame,
+    events: &[RoomEvent],
+    write: &mut impl WriteItem,
+) -> Result<Response, MatrixError> {
+    let mut out = begin;
+    out.extend_from_slice(frame.open.as_bytes());
+    write_items(events, false, write, &mut out)?;
+    out.extend_from_slice(frame.close.as_bytes());
+    Ok(json_response(Body::from(out)))
+}
+
+/// Answers with a body of JSON.
+pub(super) fn json_response(body: Body) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }
 
 struct StateAnswer<W> {
@@ -201,6 +235,7 @@ mod tests {
             redacted_because: None,
             prev_content: None,
             membership: None,
+            aggregations: None,
         };
         let mut any = false;
         let mut text = String::from(frame.open);

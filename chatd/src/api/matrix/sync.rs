@@ -3,23 +3,34 @@
 //! The order that loses nothing: subscribe to the feed, look ([`poll`]), and only then wait. An idle long poll costs no
 //! CPU: it is woken by its rooms and its user, never by a timer other than its own.
 
+mod body;
+mod ephemeral;
 mod poll;
+mod receipt_events;
 
 use super::account::{stored_filter, user_id};
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;
+use super::keys;
+use super::presence::presence_level;
 use super::push_rules::{self, PUSH_RULES};
 use super::room::room_id;
+use super::to_device::render_device_messages;
+use super::with_query::WithQuery;
+use crate::ephemeral::EphemeralNews;
 use crate::metrics;
 use crate::metrics::delivery::SyncAnswer;
 use crate::service::{CallerSession, limits};
 use crate::trace::LiveSpan;
+use axum::response::Response;
+use ephemeral::EphemeralPart;
 use poll::SyncPoll;
 use quorate_core::id::{self, Position};
 use quorate_core::query::sync::{AccountDatum, SyncTimeline, SyncToken};
 use quorate_core::query::{RoomEvent, SyncFilter, SyncResponse};
+use receipt_events::render_ephemeral;
 use ruma::UInt;
 use ruma::api::client::sync::sync_events::v3 as api;
 use ruma::events::{AnyStrippedStateEvent, AnySyncStateEvent};
@@ -44,36 +55,56 @@ const STOPPING_WAIT: Duration = Duration::from_secs(1);
 pub(super) const NAME: &str = "sync";
 
 pub(super) fn sync_routes(routes: EndpointRoutes) -> EndpointRoutes {
-    routes.with_session(NAME, answer_sync)
+    routes.with_session_streamed(NAME, send_sync)
+}
+
+async fn send_sync(
+    context: MatrixContext,
+    session: CallerSession,
+    call: WithQuery<api::Request>,
+) -> Result<Response, MatrixError> {
+    let inline = call.argument("filter");
+    body::sync_body(&answer_sync(context, session, call.request, inline).await?)
 }
 
 async fn answer_sync(
     context: MatrixContext,
     session: CallerSession,
     request: api::Request,
+    inline_filter: Option<Vec<u8>>,
 ) -> Result<api::Response, MatrixError> {
     let delivery = context.metrics.delivery(metrics::ClientApi::Matrix);
-    let filter = requested_filter(&context, &session, request.filter).await?;
+    let filter = requested_filter(&context, &session, request.filter, inline_filter).await?;
+    let filter = without_ignored(&context, &session, filter)?;
     let token = request.since.as_deref().map(limits::sync_token).transpose()?;
     let since = token.map(|token| token.at);
+    if let Some(received) = token.and_then(|token| token.to_device) {
+        context.service.received_messages(&session, received);
+    }
+    if let Some(level) = presence_level(&request.set_presence) {
+        context.service.ephemeral().note_sync(&session.localpart, &session.device_id, level);
+    }
     // A poll that is parked when the pod begins to stop is answered then; one that comes later waits a moment.
     let came_late = context.service.stopping().is_cancelled();
     let longest = if came_late { STOPPING_WAIT } else { MAX_WAIT };
     let deadline = Instant::now() + request.timeout.unwrap_or_default().min(longest);
     // Without a token, with the whole state asked for, or with rooms still to come, there is always something to tell.
     let at_once = token.is_none_or(|token| token.rest.is_some()) || request.full_state;
+    let with_rules = token.is_none() && filter.wants_account_data(PUSH_RULES, "");
+    let mut ephemeral = EphemeralPart::new(&context, &session, filter.clone(), token);
     let mut poll = SyncPoll::open(&context, &session, token, request.full_state, filter);
     let mut parked = false;
     let mut ends_in = session.ends_in(context.service.now_ms());
     loop {
         let response = poll.look().await?;
+        let news = ephemeral.look(poll.rooms(), &response).await?;
         if parked {
             // After the look: what was applied after a logout is not given to its session.
             ends_in = context.service.revalidate(&session).await?.ends_in(context.service.now_ms());
         }
         let why = if at_once {
             Some(SyncAnswer::Initial)
-        } else if !response.is_empty() {
+        } else if !response.is_empty() || !news.is_empty() {
             Some(SyncAnswer::Event)
         } else if !came_late && context.service.stopping().is_cancelled() {
             Some(SyncAnswer::Stopping)
@@ -85,9 +116,12 @@ async fn answer_sync(
             let oldest = since.and_then(|since| oldest_after(&response, since));
             delivery.handed(oldest.and_then(|position| context.service.feed().applied_at(position)));
             context.metrics.synced(why);
-            let first = token.is_none();
-            let response = if first { with_push_rules(response, &session)? } else { response };
-            return render_sync(response, &session);
+            let response = if with_rules { with_push_rules(response, &session)? } else { response };
+            let mut answer = render_sync(response, &news, &context, &session)?;
+            if let Some(stock) = poll.stock() {
+                keys::add_device_stock(&mut answer, stock);
+            }
+            return Ok(answer);
         }
         let _parked = context.metrics.parked();
         parked = true;
@@ -108,15 +142,31 @@ fn delivery_spans(context: &MatrixContext, since: Option<Position>, answer: &Syn
     context.service.feed().deliveries().of(since.unwrap_or(Position::ZERO), events, "matrix")
 }
 
+/// Returns the filter without the users whom the caller ignores: of them, only state is sent.
+fn without_ignored(
+    context: &MatrixContext,
+    session: &CallerSession,
+    filter: Arc<SyncFilter>,
+) -> Result<Arc<SyncFilter>, MatrixError> {
+    let ignored = context.service.ignored_by(session)?;
+    if ignored.is_empty() {
+        return Ok(filter);
+    }
+    let mut own = SyncFilter::clone(&filter);
+    own.timeline.ignored = ignored;
+    Ok(Arc::new(own))
+}
+
 async fn requested_filter(
     context: &MatrixContext,
     session: &CallerSession,
     filter: Option<api::Filter>,
+    inline: Option<Vec<u8>>,
 ) -> Result<Arc<SyncFilter>, MatrixError> {
     let json = match filter {
         None => return Ok(Arc::default()),
-        Some(api::Filter::FilterDefinition(definition)) => serde_json::to_vec(&definition)
-            .map_err(|error| MatrixError::bad_json(format!("The filter cannot be read: {error}.")))?,
+        // As it came: ruma's type knows only some of its fields.
+        Some(api::Filter::FilterDefinition(_)) => inline.unwrap_or_default(),
         Some(api::Filter::FilterId(id)) => return filter_of_id(context, session, &id).await,
         Some(_) => return Err(MatrixError::invalid_param("The filter is neither an id nor a definition.")),
     };
@@ -157,15 +207,23 @@ fn with_push_rules(mut found: SyncResponse, session: &CallerSession) -> Result<S
     Ok(found)
 }
 
-fn render_sync(found: SyncResponse, session: &CallerSession) -> Result<api::Response, MatrixError> {
-    let next = SyncToken { at: found.next, rest: found.rest };
+fn render_sync(
+    found: SyncResponse,
+    news: &EphemeralNews,
+    context: &MatrixContext,
+    session: &CallerSession,
+) -> Result<api::Response, MatrixError> {
+    let next = SyncToken { at: found.next, rest: found.rest, to_device: found.to_device.given_to, marks: news.marks };
     let mut response = api::Response::new(next.to_text());
+    response.to_device.events = render_device_messages(&found.to_device.messages)?;
     response.account_data.events = account_data(&found.account_data)?;
+    response.device_lists = keys::render_device_lists(found.device_lists)?;
     for room in found.join {
         let mut joined = api::JoinedRoom::new();
         joined.timeline = render_timeline(&room.timeline, session)?;
         joined.state = api::State::Before(render_state(&room.state, session)?.into());
         joined.account_data.events = account_data(&room.account_data)?;
+        joined.ephemeral.events = render_ephemeral(&room.ephemeral)?;
         if let Some(summary) = room.summary {
             joined.summary.heroes = summary.heroes.into_iter().map(user_id).collect::<Result<_, _>>()?;
             joined.summary.joined_member_count = Some(UInt::new_saturating(summary.joined_members));
@@ -189,6 +247,7 @@ fn render_sync(found: SyncResponse, session: &CallerSession) -> Result<api::Resp
         left.state = api::State::Before(render_state(&room.state, session)?.into());
         response.rooms.leave.insert(room_id(room.room_id)?, left);
     }
+    ephemeral::render_news(news, context.service.server_name(), &mut response)?;
     Ok(response)
 }
 
@@ -210,19 +269,19 @@ fn render_stripped_state(events: &[RoomEvent]) -> Result<Vec<Raw<AnyStrippedStat
 }
 
 fn account_data<T>(data: &[AccountDatum]) -> Result<Vec<Raw<T>>, MatrixError> {
+    data.iter().map(|datum| typed_content(&datum.event_type, &datum.content)).collect()
+}
+
+/// Renders what has a type and a content, and nothing else.
+fn typed_content<T>(event_type: &str, content: &[u8]) -> Result<Raw<T>, MatrixError> {
     #[derive(Serialize)]
     struct Shown<'a> {
         #[serde(rename = "type")]
         event_type: &'a str,
         content: &'a RawValue,
     }
-    data.iter()
-        .map(|datum| {
-            let content = serde_json::from_slice(&datum.content)
-                .and_then(|content| to_raw_value(&Shown { event_type: &datum.event_type, content }));
-            content
-                .map(Raw::from_json)
-                .map_err(|error| MatrixError::bad_json(format!("Stored account data cannot be read: {error}.")))
-        })
-        .collect()
+    serde_json::from_slice(content)
+        .and_then(|content| to_raw_value(&Shown { event_type, content }))
+        .map(Raw::from_json)
+        .map_err(|error| MatrixError::damaged("datum", format!("{event_type}: {error}")))
 }

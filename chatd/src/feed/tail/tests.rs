@@ -29,12 +29,22 @@ fn commit(tail: &EventTail, index: u64, rooms: &[u64], users: &[&str]) {
 }
 
 fn change(tail: &EventTail, index: u64, users: &[&str], change: impl FnOnce(&mut Overlay<'_>)) {
+    change_keys(tail, index, users, &[], change);
+}
+
+fn change_keys(
+    tail: &EventTail,
+    index: u64,
+    users: &[&str],
+    keys: &[KeyChangeHint],
+    change: impl FnOnce(&mut Overlay<'_>),
+) {
     let base = MemTable::default();
     let mut changes = Overlay::new(&base);
     change(&mut changes);
     let users = users.iter().map(|user| (*user).to_owned()).collect();
     let room_id = |room: RoomNumber| Ok(format!("!{}:a.org", room.0));
-    tail.push(end(index), TailAddition::of(changes.changes(), at(index, 0), &users, room_id).unwrap());
+    tail.push(end(index), TailAddition::of(changes.changes(), at(index, 0), &users, keys, room_id).unwrap());
 }
 
 fn places(page: &TailPage) -> Vec<Position> {
@@ -82,6 +92,26 @@ fn whose_memberships_change_asks_the_rows_and_nobody_else_does() {
     assert!(tail.after(end(1), "bob", &rooms(&[7]), 1).is_none(), "not even the first of them");
     assert_eq!(tail.after(end(1), "alice", &rooms(&[7]), 10).unwrap().events.len(), 2);
     assert!(tail.after(end(2), "bob", &rooms(&[7]), 10).is_some());
+}
+
+#[test]
+fn changed_keys_are_told_in_the_rooms_of_their_user_and_by_the_rows_if_those_are_too_many() {
+    let tail = EventTail::default();
+    let hint = |rooms: Option<&[u64]>| KeyChangeHint {
+        localpart: "bob".into(),
+        rooms: rooms.map(|rooms| rooms.iter().copied().map(RoomNumber).collect()),
+    };
+    change_keys(&tail, 1, &["bob"], &[hint(Some(&[7, 8]))], |_| ());
+    let told = |tail: &EventTail, after, room| {
+        let page = tail.after(after, "alice", &rooms(&[room]), 10)?;
+        Some(page.key_changes.iter().map(|(at, hint)| (*at, hint.localpart.clone())).collect::<Vec<_>>())
+    };
+    assert_eq!(told(&tail, Position::ZERO, 8), Some(vec![(at(1, 0), "bob".to_owned())]));
+    assert_eq!(told(&tail, Position::ZERO, 9), Some(vec![]));
+    assert_eq!(told(&tail, end(1), 8), Some(vec![]));
+    assert!(tail.after(Position::ZERO, "bob", &rooms(&[7]), 10).is_none());
+    change_keys(&tail, 2, &["bob"], &[hint(None)], |_| ());
+    assert_eq!(told(&tail, end(1), 9), None);
 }
 
 #[test]
@@ -167,4 +197,31 @@ fn the_times_of_commits_are_bounded() {
     }
     assert_eq!(tail.applied_at(end(10)), None);
     assert!(tail.applied_at(end(11)).is_some() && tail.applied_at(end(commits)).is_some());
+}
+
+/// Commits one entry with a receipt of this user in room 7.
+fn commit_receipt(tail: &EventTail, index: u64, reader: &str, kind: ReceiptKind) {
+    change(tail, index, &[], |changes| {
+        let field = |at: Position| at.to_bytes().to_vec().into();
+        let row = store::Receipt { event: field(at(1, 0)), time_ms: 5, changed: field(at(index, 0)) };
+        let key = key::receipt_key(RoomNumber(7), reader, kind, "");
+        changes.put(Table::Receipt, key, table::encode_value(&row));
+    });
+}
+
+#[test]
+fn public_receipts_come_with_the_events_of_their_rooms() {
+    let tail = EventTail::default();
+    commit(&tail, 1, &[7], &[]);
+    commit_receipt(&tail, 2, "bob", ReceiptKind::Public);
+    commit_receipt(&tail, 3, "carol", ReceiptKind::Private);
+    let page = tail.after(Position::ZERO, "a", &rooms(&[7]), 10).unwrap();
+    let readers: Vec<_> = page.receipts.iter().map(|found| found.receipt.reader.as_str()).collect();
+    assert_eq!((page.events.len(), readers, &*page.receipts[0].room_id), (1, vec!["bob"], "!7:a.org"));
+    assert!(tail.after(end(2), "a", &rooms(&[7]), 10).unwrap().receipts.is_empty());
+    assert!(tail.after(Position::ZERO, "a", &rooms(&[8]), 10).unwrap().receipts.is_empty());
+    let first = tail.after(Position::ZERO, "a", &rooms(&[7]), 1).unwrap();
+    assert!(first.more && first.receipts.is_empty());
+    let second = tail.after(first.next, "a", &rooms(&[7]), 1).unwrap();
+    assert_eq!((second.events.len(), second.receipts.len(), second.next), (0, 1, end(3)));
 }

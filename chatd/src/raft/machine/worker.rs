@@ -13,7 +13,7 @@ use crate::trace::apply::ApplyTrace;
 use openraft::EntryPayload;
 use openraft::storage::{ApplyResponder, EntryResponder};
 use prost::Message as _;
-use quorate_core::apply::{self, KnownFormat};
+use quorate_core::apply::{self, KeyChangeHint, KnownFormat};
 use quorate_core::id::Position;
 use quorate_core::proto::log;
 use quorate_core::query::StateView;
@@ -144,6 +144,8 @@ struct BatchEffects {
     topics: FeedTopics,
     /// Users with a session that ended or was extended.
     sessions: Vec<String>,
+    /// Users whose devices or keys changed.
+    keys: Vec<KeyChangeHint>,
     commands: usize,
 }
 
@@ -213,7 +215,7 @@ impl<S: StateStore> StoreApplier<S> {
         }
         let room_id = |room| StateView::open(rows)?.room_id(room);
         // On an error, readers read the rows instead, and meet whatever is wrong with them.
-        TailAddition::of(rows.changes(), first, &work.topics.users, room_id).ok().flatten()
+        TailAddition::of(rows.changes(), first, &work.topics.users, &work.keys, room_id).ok().flatten()
     }
 }
 
@@ -251,6 +253,11 @@ impl BatchEffects {
             self.topics.rooms.extend(one.touched.rooms);
             self.topics.users.extend(one.touched.users);
             self.sessions.extend(one.touched.sessions);
+            for hint in one.touched.keys {
+                // Those who share a room with the user are told.
+                self.topics.rooms.extend(hint.rooms.iter().flatten());
+                self.keys.push(hint);
+            }
             one.outcome
         };
         Ok(EntryOutcomes(applied.into_iter().map(outcome).collect()))

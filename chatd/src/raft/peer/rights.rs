@@ -16,7 +16,7 @@ use tonic::{Status, service::Routes};
 /// Right that a call requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallRight {
-    /// Votes, appends, snapshots, read indexes, forwarded writes.
+    /// Votes, appends, snapshots, read indexes, forwarded writes, typing and presence.
     Replicate,
     /// Calls that read the state of the cluster. Members make them to each other, and so do people from within a pod,
     /// which has no certificate other than a member's.
@@ -104,6 +104,7 @@ mod tests {
             ("/quorate.raft.v1.Raft/Append", true, false),
             ("/quorate.raft.v1.Raft/Forward", true, false),
             ("/quorate.raft.v1.Raft/Vote", true, false),
+            ("/quorate.raft.v1.Raft/Gossip", true, false),
             ("/quorate.admin.v1.Admin/Status", true, true),
             ("/quorate.admin.v1.Admin/TransferLeader", false, true),
             ("/quorate.admin.v1.Admin/PurgeHistory", false, true),

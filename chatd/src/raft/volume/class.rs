@@ -35,11 +35,23 @@ impl WriteClass {
                 | Kind::RepairTime(_)
                 | Kind::SweepDevice(_)
                 | Kind::RenewMembers(_)
-                | Kind::RaiseLevel(_),
+                | Kind::RaiseLevel(_)
+                | Kind::ContinueDeactivation(_)
+                | Kind::KeepSigningKey(_),
             ) => Self::System,
-            Some(Kind::Redact(_) | Kind::OpenSession(_) | Kind::CloseSession(_) | Kind::ExtendSession(_)) => {
-                Self::Upkeep
-            }
+            Some(
+                Kind::Redact(_)
+                | Kind::OpenSession(_)
+                | Kind::CloseSession(_)
+                | Kind::ExtendSession(_)
+                | Kind::ChangePassword(_)
+                | Kind::RemoveDevices(_)
+                | Kind::Deactivate(_)
+                | Kind::RefreshSession(_)
+                | Kind::ConfirmRefresh(_)
+                | Kind::IssueLoginToken(_),
+            ) => Self::Upkeep,
+            Some(Kind::DeleteToDevice(_) | Kind::DeleteBackup(_) | Kind::DeleteBackupKeys(_)) => Self::Upkeep,
             Some(Kind::SetMembership(change)) => of_membership(change),
             Some(Kind::SendEvent(event)) => of_event(event),
             Some(
@@ -47,7 +59,23 @@ impl WriteClass {
                 | Kind::CreateRoom(_)
                 | Kind::SetProfile(_)
                 | Kind::PutFilter(_)
-                | Kind::PutAccountData(_),
+                | Kind::PutAccountData(_)
+                | Kind::NameDevice(_)
+                | Kind::SendToDevice(_)
+                | Kind::CreateBackup(_)
+                | Kind::UpdateBackup(_)
+                | Kind::PutBackupKeys(_)
+                | Kind::SetReceipts(_)
+                | Kind::ChangeTag(_)
+                | Kind::SetProfileField(_)
+                | Kind::PutDeviceKeys(_)
+                | Kind::ClaimKeys(_)
+                | Kind::PutSigningKeys(_)
+                | Kind::PutSignatures(_)
+                | Kind::SetAlias(_)
+                | Kind::SetListed(_)
+                | Kind::UpgradeRoom(_)
+                | Kind::FileReport(_),
             )
             | None => Self::Growing,
         };

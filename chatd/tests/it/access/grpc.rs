@@ -77,7 +77,7 @@ pub(super) async fn answers(cluster: &Cluster, places: &Places, table: &mut Stri
 fn callers(method: &str) -> &'static [Caller] {
     match method {
         "Chat/JoinRoom" | "Chat/LeaveRoom" | "Chat/Invite" | "Chat/ListMembers" | "Chat/SetState" | "Chat/Send"
-        | "Chat/Post" | "Chat/History" | "Chat/Subscribe" => ABOUT_A_ROOM,
+        | "Chat/Post" | "Chat/History" | "Chat/Subscribe" | "Chat/MarkRead" => ABOUT_A_ROOM,
         _ => &ABOUT_NOTHING,
     }
 }
@@ -158,6 +158,10 @@ impl Call<'_> {
                 let (r#type, content) = ("m.room.name".into(), r#"{"name":"x"}"#.into());
                 let request = SetStateRequest { room_id, r#type, content, ..Default::default() };
                 client.set_state(self.asks(request)).await.map(drop)
+            }
+            "Chat/MarkRead" => {
+                let request = MarkReadRequest { room_id, event_id: self.room.event_id.clone(), ..Default::default() };
+                client.mark_read(self.asks(request)).await.map(drop)
             }
             "Chat/Send" => client.send(self.asks(message(&room_id, "x", &number))).await.map(drop),
             "Chat/Post" => self.post(message(&room_id, "x", &number)).await,

@@ -1,17 +1,18 @@
 //! Access control of the Matrix API.
 
-use super::places::{Places, Room, user_id};
+use super::places::{self, Places, Room, user_id};
 use super::{ABOUT_A_ROOM, ABOUT_A_USER, ABOUT_BOTH, ABOUT_NOTHING, Answers, Caller};
 use crate::support::process::{Node, SERVER_NAME};
 use quorate_chatd::api::matrix::{MatrixEndpoint, matrix_endpoints};
+use quorate_core::id::{Position, encode_cursor};
 
 /// Escapes room ids and aliases for a path.
-pub(super) fn escaped(path: &str) -> String {
+pub(crate) fn escaped(path: &str) -> String {
     path.replace('#', "%23").replace('$', "%24")
 }
 
 /// Registers an account and returns its token.
-pub(super) fn register(node: &Node, name: &str) -> String {
+pub(crate) fn register(node: &Node, name: &str) -> String {
     let answer = node.ask("POST", "/_matrix/client/v3/register", "", "", &registration(name));
     answer["access_token"].as_str().unwrap_or_else(|| panic!("{name}: {answer}")).to_owned()
 }
@@ -40,7 +41,8 @@ fn callers(endpoint: &MatrixEndpoint) -> &'static [Caller] {
 }
 
 fn answer(places: &Places, endpoint: &MatrixEndpoint, caller: Caller) -> String {
-    let in_a_room = endpoint.path.contains("{room_id");
+    // A key backup only names rooms, and changes none.
+    let in_a_room = endpoint.path.contains("{room_id") && !endpoint.name.starts_with("backup_");
     let changes = in_a_room && endpoint.method != "GET" && matches!(caller, Caller::User(_));
     let room = match caller {
         Caller::RoomGone => places.nowhere(),
@@ -53,13 +55,15 @@ fn answer(places: &Places, endpoint: &MatrixEndpoint, caller: Caller) -> String 
         _ => "owner",
     };
     let path = endpoint.path.split('/').map(|part| argument(part, endpoint, places, &room, name));
-    let path = escaped(&path.collect::<Vec<_>>().join("/")) + query(endpoint.name);
+    let path = escaped(&path.collect::<Vec<_>>().join("/")) + &query(endpoint.name);
     let token = match (caller, endpoint.name) {
         // These calls end the session.
-        (Caller::User(_), "logout" | "logout_all") => register(&places.node, &format!("leaver-{}", places.number())),
+        (Caller::User(_), "logout" | "logout_all" | "deactivate") => {
+            register(&places.node, &format!("leaver-{}", places.number()))
+        }
         _ => places.token(caller).to_owned(),
     };
-    let body = if endpoint.method == "GET" { String::new() } else { body(endpoint.name, places) };
+    let body = if endpoint.method == "GET" { String::new() } else { body(endpoint.name, places, &room) };
     let (status, body) = places.node.matrix(endpoint.method.as_str(), &path, &token, &body).expect("an answer");
     if changes && status != 200 {
         places.unchanged(room);
@@ -82,12 +86,19 @@ fn argument(part: &str, endpoint: &MatrixEndpoint, places: &Places, room: &Room,
         "{state_key}" => String::new(),
         "{txn_id}" => places.number().to_string(),
         "{filter_id}" => places.filter_id.clone(),
+        "{room_alias}" if endpoint.name == "alias_put" => format!("#new-{}:{SERVER_NAME}", places.number()),
         "{room_alias}" => format!("#shared:{SERVER_NAME}"),
         "{field}" => "displayname".into(),
         "{kind}" => "override".into(),
         // A rule that exists, and one that can be added and removed.
         "{rule_id}" if endpoint.name == "pushrule_set" => "x.rule".into(),
         "{rule_id}" => ".m.rule.master".into(),
+        "{device_id}" => "NONE".into(),
+        "{rel_type}" => "m.thread".into(),
+        "{version}" => "1".into(),
+        "{session_id}" => "session".into(),
+        "{receipt_type}" => "m.read".into(),
+        "{tag}" => "u.work".into(),
         part => {
             assert!(!part.contains('{'), "say what stands for {part} of {endpoint:?}");
             part.to_owned()
@@ -95,15 +106,23 @@ fn argument(part: &str, endpoint: &MatrixEndpoint, places: &Places, room: &Room,
     }
 }
 
-fn query(name: &str) -> &'static str {
+fn query(name: &str) -> String {
     match name {
-        "messages" => "?dir=b",
-        "register_available" => "?username=free",
-        _ => "",
+        "messages" => "?dir=b".into(),
+        "timestamp_to_event" => "?dir=f&ts=0".into(),
+        "register_available" => "?username=free".into(),
+        "keys_changes" => {
+            let token = encode_cursor(Position::ZERO);
+            format!("?from={token}&to={token}")
+        }
+        "registration_token_validity" => "?token=x".into(),
+        name if name.starts_with("backup_keys") => "?version=1".into(),
+        "mutual_rooms" | "mutual_rooms_unstable" => "?user_id=@owner:chat.test".into(),
+        _ => String::new(),
     }
 }
 
-fn body(name: &str, places: &Places) -> String {
+fn body(name: &str, places: &Places, room: &Room) -> String {
     let about = |user: &str| format!(r#"{{"user_id":"{}"}}"#, user_id(user));
     match name {
         "register" => registration(&format!("new-{}", places.number())),
@@ -114,12 +133,36 @@ fn body(name: &str, places: &Places) -> String {
         "invite" => about("guest"),
         "kick" | "ban" => about("victim"),
         "unban" => about("banned"),
+        "alias_put" => format!(r#"{{"room_id":"{}"}}"#, places.shared.id),
+        "visibility_set" => r#"{"visibility":"private"}"#.into(),
+        "upgrade_room" => r#"{"new_version":"11"}"#.into(),
+        "user_search" => r#"{"search_term":"owner"}"#.into(),
+        "report_user" => r#"{"reason":"x"}"#.into(),
         "state_set" => r#"{"name":"x"}"#.into(),
         "send" => r#"{"body":"x","msgtype":"m.text"}"#.into(),
         "pushrule_set" => r#"{"conditions":[],"actions":[]}"#.into(),
         "pushrule_enabled_set" => r#"{"enabled":false}"#.into(),
         "pushrule_actions_set" => r#"{"actions":[]}"#.into(),
+        "devices_delete" => r#"{"devices":["NONE"]}"#.into(),
+        "login_token" => "{}".into(),
+        "device_set" => r#"{"display_name":"x"}"#.into(),
+        "password_change" => r#"{"new_password":"x"}"#.into(),
+        "refresh" => r#"{"refresh_token":"qrt_0123456789"}"#.into(),
+        "secret_register" => r#"{"nonce":"x","username":"x","password":"x","mac":"00"}"#.into(),
+        "read_markers" => format!(r#"{{"m.fully_read":"{0}","m.read":"{0}"}}"#, room.event_id),
+        "typing" => r#"{"typing":true,"timeout":1000}"#.into(),
+        "presence_set" => r#"{"presence":"online"}"#.into(),
         "profile_field_set" => r#"{"displayname":"x"}"#.into(),
+        "to_device_send" => r#"{"messages":{}}"#.into(),
+        "backup_create" | "backup_update" => places::BACKUP.into(),
+        "backup_keys_put" => r#"{"rooms":{}}"#.into(),
+        "backup_keys_room_put" => r#"{"sessions":{}}"#.into(),
+        "backup_keys_session_put" => {
+            r#"{"first_message_index":0,"forwarded_count":0,"is_verified":true,"session_data":{}}"#.into()
+        }
+        "keys_upload" => r#"{"one_time_keys":{"signed_curve25519:a":{"key":"x"}}}"#.into(),
+        "keys_query" => format!(r#"{{"device_keys":{{"{}":[]}}}}"#, user_id("guest")),
+        "keys_claim" => format!(r#"{{"one_time_keys":{{"{}":{{"D":"signed_curve25519"}}}}}}"#, user_id("guest")),
         _ => "{}".into(),
     }
 }

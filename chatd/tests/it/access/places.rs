@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Users with sessions. `victim` is a member whom others act on, `guest` is in no room.
 const USERS: [&str; 8] = ["owner", "member", "invited", "left", "banned", "stranger", "victim", "guest"];
 
+/// Body that creates a key backup; every user has one, of version 1.
+pub(super) const BACKUP: &str = r#"{"algorithm":"x","auth_data":{}}"#;
+
 pub(super) struct Places {
     pub(super) node: Node,
     tokens: BTreeMap<&'static str, String>,
@@ -59,6 +62,7 @@ impl Places {
             if !matches!(name, "stranger" | "guest") {
                 places.put(name, &path, "{}");
             }
+            places.ask(name, "POST", "/_matrix/client/v3/room_keys/version", BACKUP, "version");
             let path = format!("/_matrix/client/v3/profile/{}/displayname", user_id(name));
             places.put(name, &path, &format!(r#"{{"displayname":"{name}"}}"#));
         }

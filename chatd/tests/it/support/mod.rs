@@ -3,9 +3,11 @@
 pub mod certificates;
 pub mod client;
 pub mod cluster;
+pub mod matrix;
 pub mod ports;
 pub mod process;
 pub mod receiver;
+pub mod signing;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -18,7 +18,8 @@ fn open(device: &str, n: u32, lifetime_ms: u64, max_devices: u32) -> Envelope {
         max_devices,
         ..session("alice", device, lifetime_ms)
     };
-    let open = log::OpenSession { localpart: "alice".into(), session: Some(new), password_version: 1 };
+    let open =
+        log::OpenSession { localpart: "alice".into(), session: Some(new), password_version: 1, ..Default::default() };
     Envelope { command: command(Kind::OpenSession(open)), ..Envelope::default() }
 }
 

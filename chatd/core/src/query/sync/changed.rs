@@ -58,7 +58,7 @@ impl StateView<'_> {
     }
 
     /// Returns the user's rooms that may have something new, in order of their numbers.
-    pub(super) fn changed_rooms(
+    pub(in crate::query) fn changed_rooms(
         &self,
         request: &SyncRequest<'_>,
         account_data: &BTreeMap<RoomNumber, Vec<AccountDatum>>,
@@ -66,12 +66,11 @@ impl StateView<'_> {
         let walked = match request.since {
             // A walk does not find rooms in which only removed events are new.
             Some(since) if !request.full_state && !self.any_purged_after(since)? => {
-                self.cluster_events(since, MAX_WALKED)?
+                self.walked_rooms(request.localpart, since)?
             }
             _ => None,
         };
-        let Some(walked) = walked else { return self.all_rooms_of(request.localpart) };
-        let mut rooms: BTreeSet<RoomNumber> = walked.into_iter().map(|(_, room)| room).collect();
+        let Some(mut rooms) = walked else { return self.all_rooms_of(request.localpart) };
         rooms.extend(account_data.keys().filter(|room| room.0 != 0));
         let mut out = Vec::new();
         for room in rooms {
@@ -81,5 +80,13 @@ impl StateView<'_> {
             }
         }
         Ok(out)
+    }
+
+    /// Returns the rooms of the whole cluster that have new events or receipts; `None` if there are too many of those.
+    fn walked_rooms(&self, localpart: &str, since: Position) -> Result<Option<BTreeSet<RoomNumber>>, QueryError> {
+        let Some(events) = self.cluster_events(since, MAX_WALKED)? else { return Ok(None) };
+        let Some(mut rooms) = self.rooms_with_receipts(localpart, since)? else { return Ok(None) };
+        rooms.extend(events.into_iter().map(|(_, room)| room));
+        Ok(Some(rooms))
     }
 }

@@ -35,7 +35,7 @@ impl StateView<'_> {
         row: &RoomMembership,
         room_id: String,
     ) -> Result<LeftRoom, QueryError> {
-        let sight = self.sight(row.room, request.localpart)?;
+        let sight = self.sight_in_lists(row.room, request.localpart)?;
         let Some(left_at) = sight.left_at() else {
             // The user was never in: it learns that the invitation is withdrawn, and nothing about the room.
             let events = vec![self.in_timeline(self.event_at(row.room, &room_id, row.position)?, &sight)?];

@@ -5,7 +5,7 @@
 //! or not at all. The next answer continues from there, as of the same moment; the last one returns a plain token. For
 //! a client, each part is an ordinary sync in which some rooms are new, as if they had just been joined, or have news.
 
-use super::{AccountDatum, SyncRequest, SyncResponse};
+use super::{AccountDatum, LifeMarks, SyncRequest, SyncResponse};
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
@@ -17,6 +17,8 @@ pub const SYNC_BYTES: usize = 4 << 20;
 
 /// Separator between the fields of a token; no cursor contains it, and it need not be escaped in URLs.
 const BETWEEN: char = '~';
+/// Separator before the marks of a token, under the same conditions.
+const BEFORE_MARKS: char = '.';
 
 /// Token from which a client's next sync continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,11 @@ pub struct SyncToken {
     pub at: Position,
     /// Rooms that are still to come; `None` if there are none.
     pub rest: Option<SyncRest>,
+    /// Position up to which the device has its messages, if the answer contained some; at most `at`. Presenting the
+    /// token acknowledges them.
+    pub to_device: Option<Position>,
+    /// Marks up to which typing and presence were given. A token without marks is valid: all of it is given again.
+    pub marks: LifeMarks,
 }
 
 /// Rooms for which an answer had no space.
@@ -40,13 +47,23 @@ impl SyncToken {
     /// Returns the token as clients keep it.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let at = id::encode_cursor(self.at);
-        match self.rest {
-            None => at,
-            Some(SyncRest { after, since }) => {
-                format!("{at}{BETWEEN}{after}{BETWEEN}{}", since.map(id::encode_cursor).unwrap_or_default())
-            }
+        let mut out = id::encode_cursor(self.at);
+        let mut push = |field: &str| {
+            out.push(BETWEEN);
+            out.push_str(field);
+        };
+        if let Some(SyncRest { after, since }) = self.rest {
+            push(&after.to_string());
+            push(&since.map(id::encode_cursor).unwrap_or_default());
         }
+        if let Some(given_to) = self.to_device {
+            push(&id::encode_cursor(given_to));
+        }
+        if !self.marks.is_empty() {
+            out.push(BEFORE_MARKS);
+            out.push_str(&self.marks.to_text());
+        }
+        out
     }
 
     /// Parses a token exactly as it was written, and in no other form. A cursor from another kind of answer is a token
@@ -57,15 +74,33 @@ impl SyncToken {
     }
 
     fn fields(text: &str) -> Option<Self> {
+        let Some((text, marks)) = text.split_once(BEFORE_MARKS) else { return Self::without_marks(text) };
+        Some(Self { marks: LifeMarks::parse(marks)?, ..Self::without_marks(text)? })
+    }
+
+    fn without_marks(text: &str) -> Option<Self> {
         let mut fields = text.split(BETWEEN);
         let at = id::parse_cursor(fields.next()?)?;
-        let Some(after) = fields.next() else { return Some(Self { at, rest: None }) };
+        // The number of fields tells which of them are there.
+        let (rest, to_device) = match [fields.next(), fields.next(), fields.next()] {
+            [None, ..] => (None, None),
+            [Some(to_device), None, _] => (None, Some(to_device)),
+            [Some(after), Some(since), to_device] => (Some(Self::parse_rest(after, since)?), to_device),
+        };
+        let to_device = match to_device {
+            Some(to_device) => Some(id::parse_cursor(to_device).filter(|given_to| *given_to <= at)?),
+            None => None,
+        };
+        fields.next().is_none().then_some(Self { at, rest, to_device, marks: LifeMarks::default() })
+    }
+
+    fn parse_rest(after: &str, since: &str) -> Option<SyncRest> {
         let after = RoomNumber(after.parse().ok()?);
-        let since = match fields.next()? {
+        let since = match since {
             "" => None,
             since => Some(id::parse_cursor(since)?),
         };
-        fields.next().is_none().then_some(Self { at, rest: Some(SyncRest { after, since }) })
+        Some(SyncRest { after, since })
     }
 }
 
@@ -101,8 +136,14 @@ impl<'a> StateView<'a> {
         let mut out = SyncResponse { next: self.now(), ..SyncResponse::default() };
         // Global account data came with the first part.
         out.account_data = account_data.remove(&RoomNumber(0)).filter(|_| after.is_none()).unwrap_or_default();
-        let mut bytes = weight_of_data(&out.account_data);
-        for row in self.changed_rooms(request, &account_data)? {
+        out.account_data.retain(|datum| request.filter.wants_account_data(&datum.event_type, ""));
+        let rooms = self.changed_rooms(request, &account_data)?;
+        if after.is_none() {
+            // With the first part as well: it leads to the present, whichever rooms are still to come.
+            out.device_lists = self.device_lists(request.localpart, request.since, &rooms)?;
+        }
+        let mut bytes = weight_of_data(&out.account_data) + out.device_lists.weight();
+        for row in rooms {
             self.is_wanted()?;
             if after.is_some_and(|after| row.room <= after) || (after.is_some() && self.came_later(&row)) {
                 continue;
@@ -151,10 +192,10 @@ impl SyncResponse {
     }
 
     fn weight_since(&self, [join, invite, knock, leave]: [usize; 4]) -> usize {
-        let joined =
-            self.join.iter().skip(join).map(|room| {
-                weight_of(&room.state) + weight_of(&room.timeline.events) + weight_of_data(&room.account_data)
-            });
+        let joined = self.join.iter().skip(join).map(|room| {
+            let ephemeral: usize = room.ephemeral.iter().map(|event| event.content.len()).sum();
+            weight_of(&room.state) + weight_of(&room.timeline.events) + weight_of_data(&room.account_data) + ephemeral
+        });
         let invited = self.invite.iter().skip(invite).chain(self.knock.iter().skip(knock));
         let left = self.leave.iter().skip(leave);
         let left = left.map(|room| weight_of(&room.state) + weight_of(&room.timeline.events));
@@ -185,11 +226,28 @@ mod tests {
             Some(SyncRest { after: RoomNumber(9), since: None }),
             Some(SyncRest { after: RoomNumber(0), since: Some(at) }),
         ] {
-            let token = SyncToken { at, rest };
-            assert_eq!(SyncToken::parse(&token.to_text()), Some(token));
+            for to_device in [None, Some(at), Some(Position::ZERO)] {
+                for marks in [LifeMarks::default(), LifeMarks::of([(5, 70_000), (1 << 30, 0)])] {
+                    let token = SyncToken { at, rest, to_device, marks };
+                    assert_eq!(SyncToken::parse(&token.to_text()), Some(token));
+                }
+            }
         }
+        let marks = LifeMarks::default();
+        let ahead = SyncToken { at, rest: None, to_device: Some(Position { index: 71, ..at }), marks };
+        assert_eq!(SyncToken::parse(&ahead.to_text()), None, "messages from after the token");
         let at = id::encode_cursor(at);
-        for bad in ["", "~1~", &format!("{at}~1"), &format!("{at}~x~"), &format!("{at}~1~x"), &format!("{at}~1~~")] {
+        let no_marks = [format!("{at}."), format!("{at}.AAAA"), format!("{at}.~1~")];
+        assert!(no_marks.iter().all(|bad| SyncToken::parse(bad).is_none()));
+        for bad in [
+            "",
+            "~1~",
+            &format!("{at}~1"),
+            &format!("{at}~x~"),
+            &format!("{at}~1~x"),
+            &format!("{at}~1~~"),
+            &format!("{at}~"),
+        ] {
             assert_eq!(SyncToken::parse(bad), None, "{bad}");
         }
     }

@@ -4,6 +4,7 @@ mod shared;
 
 pub use shared::RoomNews;
 
+use super::summary::is_summarised;
 use super::{AccountDatum, InvitedRoom, JoinedRoom, SyncRequest, SyncResponse, SyncSummary, SyncTimeline};
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store::membership::Kind;
@@ -71,9 +72,10 @@ pub(super) fn may_have_news(
 ) -> Result<bool, QueryError> {
     let Some(since) = request.since.filter(|_| !request.full_state) else { return Ok(true) };
     match (row.kind, row.joined_since) {
-        (Kind::Join, Some(from)) if from <= since && account_data.is_empty() => {
-            Ok(view.has_event_after(row.room, since)? || view.purged_after(row.room, since)?.is_some())
-        }
+        (Kind::Join, Some(from)) if from <= since && account_data.is_empty() => Ok(view
+            .has_event_after(row.room, since)?
+            || view.purged_after(row.room, since)?.is_some()
+            || view.has_receipts_after(row.room, request.localpart, since)?),
         (Kind::Join, _) => Ok(true),
         _ => Ok(row.position > since),
     }
@@ -105,7 +107,7 @@ impl StateView<'_> {
         let is_new = request.since.is_none_or(|since| row.position > since);
         match row.kind {
             Kind::Join => out.join.extend(self.joined(request, row, room_id, account_data)?),
-            Kind::Invite if is_new => out.invite.push(self.invited(request, row, room_id)?),
+            Kind::Invite if is_new => out.invite.extend(self.invited_unless_ignored(request, row, room_id)?),
             Kind::Knock if is_new => out.knock.push(self.invited(request, row, room_id)?),
             Kind::Leave | Kind::Ban => {
                 let asked = request.filter.include_leave && (request.since.is_none() || request.full_state);
@@ -124,11 +126,13 @@ impl StateView<'_> {
         request: &SyncRequest<'_>,
         row: &RoomMembership,
         room_id: String,
-        account_data: Vec<AccountDatum>,
+        mut account_data: Vec<AccountDatum>,
     ) -> Result<Option<JoinedRoom>, QueryError> {
+        let is_wanted = |datum: &AccountDatum| request.filter.wants_account_data(&datum.event_type, &room_id);
+        account_data.retain(is_wanted);
         let sight = match (row.joined_since, request.since) {
             (Some(from), Some(since)) if from <= since => UserVisibility::of_member_since(from),
-            _ => self.sight(row.room, request.localpart)?,
+            _ => self.sight_in_lists(row.room, request.localpart)?,
         };
         let known = known_since(&sight, request.since);
         let span = TimelineSpan {
@@ -141,16 +145,34 @@ impl StateView<'_> {
             left_at: None,
         };
         let (state, timeline, summary) = self.span(request, &span)?;
-        let nothing_new =
-            state.is_empty() && timeline.events.is_empty() && !timeline.limited && account_data.is_empty();
+        let ephemeral = self.ephemeral_of(request, row.room, &room_id, known)?;
+        let nothing_new = state.is_empty()
+            && timeline.events.is_empty()
+            && !timeline.limited
+            && account_data.is_empty()
+            && ephemeral.is_empty();
         if nothing_new && known.is_some() && !request.full_state {
             return Ok(None);
         }
-        let account_data = match known {
-            Some(_) => account_data,
-            None => self.account_data_of(request.localpart, row.room)?,
-        };
-        Ok(Some(JoinedRoom { room: row.room, room_id, state, timeline, summary, account_data }))
+        if known.is_none() {
+            account_data = self.account_data_of(request.localpart, row.room)?;
+            account_data.retain(is_wanted);
+        }
+        Ok(Some(JoinedRoom { room: row.room, room_id, state, timeline, summary, account_data, ephemeral }))
+    }
+
+    /// Returns an invitation, unless the user ignores the one who sent it.
+    fn invited_unless_ignored(
+        &self,
+        request: &SyncRequest<'_>,
+        row: &RoomMembership,
+        room_id: String,
+    ) -> Result<Option<InvitedRoom>, QueryError> {
+        let sender = rows::known_event(self.rows, row.room, row.position)?.sender;
+        if self.ignores(request.localpart, &sender)? {
+            return Ok(None);
+        }
+        self.invited(request, row, room_id).map(Some)
     }
 
     fn invited(
@@ -172,7 +194,7 @@ impl StateView<'_> {
         Ok(InvitedRoom { room: row.room, room_id, stripped_state })
     }
 
-    /// Returns the state and the timeline of a span, and a summary if members changed.
+    /// Returns the state and the timeline of a span, and a summary if members or names changed.
     pub(super) fn span(
         &self,
         request: &SyncRequest<'_>,
@@ -186,11 +208,20 @@ impl StateView<'_> {
         };
         // These are newer than `before`, and so replace the versions found there.
         versions.extend(shown.taken_out);
-        let timeline = shown.timeline;
-        let members_changed = timeline.events.iter().any(|event| event.is_state(event_type::MEMBER))
-            || versions.keys().any(|(event_type, _)| event_type == event_type::MEMBER);
+        let mut timeline = shown.timeline;
+        // A client that knows rooms from before, but not this one, must drop what it may hold of an earlier stay: that
+        // is what `limited` makes it do. Pages from `prev_batch` are then merely empty if there is nothing more.
+        timeline.limited |= span.known.is_none() && span.left_at.is_none() && request.since.is_some();
+        if timeline.limited {
+            // Only here: otherwise the client has, or gets, all events and puts them together itself. What exceeds a
+            // page's bytes is left out, because a timeline cannot be cut.
+            self.aggregate_for(request.localpart, span.room, &span.sight, &mut timeline.events)?;
+        }
+        let summary_changed =
+            timeline.events.iter().any(|event| event.state_key.is_some() && is_summarised(&event.event_type))
+                || versions.keys().any(|(event_type, _)| is_summarised(event_type));
         // A room that the user is out of has no summary, which would describe those who are in it at present.
-        let summary = if span.left_at.is_none() && (members_changed || delta_from.is_none()) {
+        let summary = if span.left_at.is_none() && (summary_changed || delta_from.is_none()) {
             Some(self.room_in_short(span.room, request.localpart)?)
         } else {
             None
@@ -228,7 +259,7 @@ impl StateView<'_> {
             }
             let event = self.render(span.room, span.room_id, at, table::decode_value(Table::Timeline, value)?)?;
             let event = self.in_timeline(event, &span.sight)?;
-            if !filter.timeline.wants(&event) {
+            if !self.wants(&filter.timeline, &event, &span.sight)? {
                 if let Some(state_key) = event.state_key {
                     // The walk goes backward: the first version found is the newest.
                     shown.taken_out.entry((event.event_type, state_key)).or_insert(at);

@@ -106,6 +106,19 @@ fn members_are_loaded_when_they_speak() {
 }
 
 #[test]
+fn a_room_with_a_name_has_no_heroes() {
+    let mut world = world(&["alice", "bob"]);
+    let (_, id) = world.public_room("alice");
+    world.moved("bob", &id, Change::Join, "");
+    for (name, expected) in [("n", vec![]), ("", vec!["@bob:a.org".to_owned()])] {
+        let since = world.view().now();
+        world.set("alice", &id, "m.room.name", &format!(r#"{{"name":"{name}"}}"#));
+        let joined = sync(&world, "alice", Some(since), &SyncFilter::default()).join.remove(0);
+        assert_eq!(joined.summary.unwrap().heroes, expected, "name {name:?}");
+    }
+}
+
+#[test]
 fn rooms_that_a_filter_leaves_out_are_left_out() {
     let mut world = world(&["alice"]);
     let (one, id) = world.public_room("alice");

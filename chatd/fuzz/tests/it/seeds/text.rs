@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_core::id::{self, Position, RoomNumber};
-use quorate_core::query::sync::{SyncRest, SyncToken};
+use quorate_core::query::sync::{LifeMarks, SyncRest, SyncToken};
 
 const AT: Position = Position { incarnation: 1, index: 7_000_000_000, ordinal: 65_537 };
 const SERVER: &str = "a.org";
@@ -45,6 +45,8 @@ pub(super) fn filters() -> Vec<Vec<u8>> {
     all(&[
         r#"{"room":{"not_rooms":["!a:x"],"state":{"lazy_load_members":true},"timeline":{"limit":20,"types":["m.*"]}}}"#,
         r#"{"room":{"rooms":["!a:x"],"include_leave":true,"timeline":{"not_types":["m.room.*","*","a*b"],"senders":["@a:x"],"not_senders":[]}}}"#,
+        r#"{"room":{"timeline":{"contains_url":true,"rooms":["!a:x"],"not_rooms":["!b:x"],"related_by_senders":["@a:x"],"related_by_rel_types":["m.thread"]}}}"#,
+        r#"{"room":{"ephemeral":{"types":["m.receipt"],"limit":0,"rooms":["!a:x"],"not_rooms":["!b:x"]}}}"#,
         "{}",
     ])
 }
@@ -53,7 +55,9 @@ pub(super) fn names() -> Vec<Vec<u8>> {
     let named = [id::event_id(AT), id::room_id(AT, SERVER), id::encode_cursor(AT)];
     let mut out: Vec<Vec<u8>> = named.into_iter().map(String::into_bytes).collect();
     let rests = [None, Some(AT)].map(|since| SyncRest { after: RoomNumber(7), since });
-    out.extend(rests.map(|rest| SyncToken { at: AT, rest: Some(rest) }.to_text().into_bytes()));
+    let marks = LifeMarks::of([(7, 300), (9, 1)]);
+    out.extend(rests.map(|rest| SyncToken { at: AT, rest: Some(rest), to_device: None, marks }.to_text().into_bytes()));
+    out.push(SyncToken { at: AT, rest: None, to_device: Some(AT), marks }.to_text().into_bytes());
     out.extend(all(&["@al.ice:a.org", "alice", "#the-room:a.org", "#é:a.org"]));
     out
 }
@@ -100,17 +104,23 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
         "@alice:a.org !r:a.org m.tag",
         "@alice:a.org 7",
     ];
-    const BODIES: [&str; 4] = [
+    const BODIES: [&str; 10] = [
         "{}",
         r#"{"type":"m.login.password","identifier":{"type":"m.id.user","user":"alice"},"password":"x","username":"alice"}"#,
         r#"{"preset":"public_chat","name":"x","invite":["@bob:a.org"],"initial_state":[{"type":"t","state_key":"","content":{}}]}"#,
         r#"{"user_id":"@bob:a.org","reason":"x","displayname":"Alice","avatar_url":"mxc://a.org/x"}"#,
+        r#"{"messages":{"@bob:a.org":{"*":{"n":1}}},"algorithm":"a","auth_data":{"k":"v"}}"#,
+        r#"{"first_message_index":1,"forwarded_count":0,"is_verified":true,"session_data":{"a":"b"}}"#,
+        r#"{"rooms":{"!r:a.org":{"sessions":{"s":{"is_verified":1}}}},"sessions":{"s":{"is_verified":1}}}"#,
+        r#"{"device_keys":{"@alice:a.org":["D"]},"one_time_keys":{"@alice:a.org":{"D":"signed_curve25519"}}}"#,
+        r#"{"device_keys":{},"one_time_keys":{"signed_curve25519:a":{"key":"x","signatures":{}}},"fallback_keys":{}}"#,
+        r#"{"@alice:a.org":{"D":{"user_id":"@alice:a.org","keys":{},"signatures":{}}}}"#,
     ];
     let mut out = Vec::new();
     for endpoint in 0..=u8::MAX {
         let before = out.len();
         for (path, body) in PATHS.iter().flat_map(|path| BODIES.map(|body| (path, body))) {
-            let query = "dir=b&limit=5&since=q1&timeout=0&username=alice";
+            let query = "dir=b&limit=5&since=q1&timeout=0&username=alice&version=1&from=q1&to=q1";
             let request = [&[endpoint], format!("{path}\n{query}\n{body}").as_bytes()].concat();
             // One that is taken is enough: the others are for the fuzzer to find.
             if out.len() < before + 2 && quorate_fuzz::check(quorate_fuzz::FuzzDecoder::Matrix, &request) {

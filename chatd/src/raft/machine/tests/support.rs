@@ -53,6 +53,7 @@ pub(in crate::raft) fn commands(number: u64) -> Vec<log::Envelope> {
             localpart: format!("user{}", number + 1),
             password_hash: format!("$argon2id${number}"),
             session: Some(session),
+            ..log::Register::default()
         };
         envelope("", "", String::new(), Kind::Register(register))
     };

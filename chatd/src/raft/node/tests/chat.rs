@@ -15,7 +15,8 @@ pub(super) fn register(user: &str) -> Envelope {
         token_hash: format!("{user:-<32}").into_bytes().into(),
         ..NewSession::default()
     };
-    let command = Register { localpart: user.into(), password_hash: format!("hash of {user}"), session: Some(session) };
+    let password_hash = format!("hash of {user}");
+    let command = Register { localpart: user.into(), password_hash, session: Some(session), ..Register::default() };
     Envelope { command: Some(Command { kind: Some(Kind::Register(command)) }), ..Envelope::default() }
 }
 

@@ -27,6 +27,7 @@ type Answers<T> = futures::stream::Empty<Result<T, Status>>;
 impl Raft for SnapshotService {
     type AppendStream = Answers<pb::AppendResponse>;
     type ForwardStream = Answers<pb::ForwardResponse>;
+    type GossipStream = Answers<pb::GossipResponse>;
     type InstallSnapshotStream = SnapshotResponses;
 
     async fn install_snapshot(
@@ -49,6 +50,10 @@ impl Raft for SnapshotService {
     }
 
     async fn append(&self, _: Request<Streaming<pb::AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn gossip(&self, _: Request<pb::GossipRequest>) -> Result<Response<Self::GossipStream>, Status> {
         Err(Status::unimplemented(""))
     }
 

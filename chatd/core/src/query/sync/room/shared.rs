@@ -29,7 +29,8 @@ impl RoomNews {
     pub fn of_events(filter: &SyncFilter, mut events: Vec<RoomEvent>) -> Self {
         // State changes summaries, and may be wanted even if its event is not; members that are sent with their
         // messages have to be read from rows.
-        if filter.lazy_load_members || events.iter().any(|event| event.state_key.is_some()) {
+        let by_rows = filter.lazy_load_members || filter.timeline.asks_for_relations();
+        if by_rows || events.iter().any(|event| event.state_key.is_some()) {
             return Self::AskRows;
         }
         events.retain(|event| filter.timeline.wants(event));
@@ -47,6 +48,7 @@ impl RoomNews {
             timeline: SyncTimeline { prev_batch: first.position.before(), limited: false, events },
             summary: None,
             account_data: Vec::new(),
+            ephemeral: Vec::new(),
         }))
     }
 }
@@ -77,7 +79,15 @@ impl StateView<'_> {
             // One more hero than is told, because one of them may be the reader.
             *summary = self.room_in_short_of(room, "", MAX_HEROES + 1)?;
         }
-        Ok(Some(JoinedRoom { room, room_id, state, timeline, summary, account_data: Vec::new() }))
+        Ok(Some(JoinedRoom {
+            room,
+            room_id,
+            state,
+            timeline,
+            summary,
+            account_data: Vec::new(),
+            ephemeral: Vec::new(),
+        }))
     }
 }
 
@@ -85,12 +95,16 @@ impl JoinedRoom {
     /// Returns news for all members as one of them is told; `None` if the news for that user must be read separately.
     #[must_use]
     pub fn told_to(&self, user_id: &str) -> Option<Self> {
+        // Who took part in a thread, and whom one ignores, differs from reader to reader.
+        if self.timeline.events.iter().any(|event| event.aggregations.is_some()) {
+            return None;
+        }
         let mut told = self.clone();
         if let Some(summary) = &mut told.summary {
             summary.heroes.retain(|hero| hero != user_id);
             summary.heroes.truncate(MAX_HEROES);
             // A user who is alone is told of those who have left.
-            if summary.heroes.is_empty() {
+            if summary.heroes.is_empty() && !summary.named {
                 return None;
             }
         }
@@ -123,6 +137,7 @@ mod tests {
             of_timeline(EventFilter { limit: Some(2), ..EventFilter::default() }),
             of_timeline(EventFilter { types: Some(vec!["m.room.message".into()]), ..EventFilter::default() }),
             of_timeline(EventFilter { not_senders: vec![id::user_id("alice", SERVER)], ..EventFilter::default() }),
+            of_timeline(EventFilter { ignored: [id::user_id("bob", SERVER)].into(), ..EventFilter::default() }),
         ]
     }
 
@@ -151,6 +166,9 @@ mod tests {
             |world, room| {
                 world.moved("carol", room, Change::Leave, "");
             },
+            |world, room| {
+                world.set("alice", room, "m.room.name", r#"{"name":"n"}"#);
+            },
         ];
         for (number, step) in steps.iter().enumerate() {
             let since = world.view().now();
@@ -174,6 +192,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_ignored_users_say_is_left_out_and_the_state_that_they_set_is_not() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, room_id) = world.public_room("alice");
+        world.moved("bob", &room_id, Change::Join, "");
+        let since = world.view().now();
+        world.say("bob", &room_id, "noise");
+        let ignored = std::collections::BTreeSet::from([id::user_id("bob", SERVER)]);
+        let timeline = EventFilter { ignored, ..EventFilter::default() };
+        let filter = SyncFilter { timeline, ..SyncFilter::default() };
+        assert_eq!(room_of(&world, "alice", since, &filter), None);
+        assert_eq!(RoomNews::of_events(&filter, events_after(&world, "alice", since)), RoomNews::Nothing);
+        let left = world.moved("bob", &room_id, Change::Leave, "");
+        let events = room_of(&world, "alice", since, &filter).unwrap().timeline.events;
+        assert_eq!(events.iter().map(|event| event.position).collect::<Vec<_>>(), [left]);
     }
 
     #[test]

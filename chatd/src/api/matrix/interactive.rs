@@ -1,0 +1,194 @@
+//! User-interactive authentication: the stages that an operation asks for, and what clients answer (specification,
+//! "User-Interactive Authentication API").
+
+use super::context::MatrixContext;
+use super::error::MatrixError;
+use crate::service::{AuthStage, CallerSession, CompletedStages, InteractiveSession, VerifiedPassword};
+use ruma::api::client::uiaa::{AuthData, Password, UserIdentifier};
+use serde_json::{Value, json};
+
+/// Stages that an operation asks for.
+pub(super) struct InteractiveFlow<'f> {
+    /// Name of the operation, with everything that must stay the same from one request to the next.
+    pub(super) operation: &'f str,
+    /// Stages in the order in which clients should take them.
+    pub(super) stages: &'f [AuthStage],
+    /// Parameters of the stages.
+    pub(super) params: Value,
+}
+
+/// Stage that was not completed, and why.
+struct StageFailure {
+    errcode: &'static str,
+    message: &'static str,
+}
+
+/// Asks the caller for the account's password before an operation. `operation` names what the caller confirms, such as
+/// `DELETE devices/ABC`: a session that was begun for something else is refused.
+///
+/// Returns an error that asks for the password, until a request brings the right one.
+pub(super) async fn authenticate_interactively(
+    context: &MatrixContext,
+    session: &CallerSession,
+    operation: &str,
+    auth: Option<AuthData>,
+) -> Result<VerifiedPassword, MatrixError> {
+    // Bound to the account, too: what one user began is of no use to another.
+    let operation = format!("{} {operation}", session.user_id);
+    let flow = InteractiveFlow { operation: &operation, stages: &[AuthStage::Password], params: json!({}) };
+    let completed = completed_before(context, &flow, auth.as_ref()).await?;
+    let failure = match auth {
+        None | Some(AuthData::FallbackAcknowledgement(_)) => None,
+        Some(AuthData::Password(password)) => match verify_password(context, session, password).await? {
+            Some(verified) => return Ok(verified),
+            None => Some(StageFailure { errcode: "M_FORBIDDEN", message: "The password is wrong." }),
+        },
+        Some(_) => Some(NOT_IN_FLOW),
+    };
+    Err(ask_for_more(context, &flow, completed, failure).await?)
+}
+
+/// Completes stages that need no account, as they come before there is one. Returns an error that asks for more until
+/// all are completed.
+pub(super) async fn complete_stages(
+    context: &MatrixContext,
+    flow: &InteractiveFlow<'_>,
+    auth: Option<AuthData>,
+) -> Result<(), MatrixError> {
+    let mut completed = completed_before(context, flow, auth.as_ref()).await?;
+    let failure = match auth {
+        None | Some(AuthData::FallbackAcknowledgement(_)) => None,
+        Some(auth) => match complete_stage(context, flow, &auth) {
+            Ok(stage) => {
+                completed = completed.with(stage);
+                None
+            }
+            Err(failure) => Some(failure),
+        },
+    };
+    if failure.is_none() && flow.stages.iter().all(|stage| completed.contains(*stage)) {
+        return Ok(());
+    }
+    Err(ask_for_more(context, flow, completed, failure).await?)
+}
+
+const NOT_IN_FLOW: StageFailure =
+    StageFailure { errcode: "M_UNRECOGNIZED", message: "This operation does not ask for this stage." };
+
+/// Returns the stages that the client's session has completed.
+async fn completed_before(
+    context: &MatrixContext,
+    flow: &InteractiveFlow<'_>,
+    auth: Option<&AuthData>,
+) -> Result<CompletedStages, MatrixError> {
+    let Some(session) = auth.and_then(AuthData::session) else { return Ok(CompletedStages::default()) };
+    match context.service.resume_interactive(session, flow.operation).await? {
+        InteractiveSession::Valid(completed) => Ok(completed),
+        // Begun anew: nothing is taken from it, and what the request itself proves still counts.
+        InteractiveSession::Unknown => Ok(CompletedStages::default()),
+        InteractiveSession::OtherOperation => {
+            let message = "The session was begun for another operation: begin without a session.";
+            Err(MatrixError::forbidden(message))
+        }
+    }
+}
+
+fn complete_stage(
+    context: &MatrixContext,
+    flow: &InteractiveFlow<'_>,
+    auth: &AuthData,
+) -> Result<AuthStage, StageFailure> {
+    let stage = match auth {
+        AuthData::Dummy(_) => AuthStage::Dummy,
+        AuthData::Terms(_) => AuthStage::Terms,
+        AuthData::RegistrationToken(_) => AuthStage::RegistrationToken,
+        _ => return Err(NOT_IN_FLOW),
+    };
+    if !flow.stages.contains(&stage) {
+        return Err(NOT_IN_FLOW);
+    }
+    match auth {
+        AuthData::RegistrationToken(given) if !context.service.is_registration_token(&given.token) => {
+            Err(StageFailure { errcode: "M_UNAUTHORIZED", message: "The registration token is not valid." })
+        }
+        _ => Ok(stage),
+    }
+}
+
+async fn verify_password(
+    context: &MatrixContext,
+    session: &CallerSession,
+    given: Password,
+) -> Result<Option<VerifiedPassword>, MatrixError> {
+    let UserIdentifier::Matrix(named) = given.identifier else {
+        return Err(MatrixError::invalid_param("Identify the account with an identifier of type m.id.user."));
+    };
+    if context.service.parse_typed_user(&named.user).ok().as_deref() != Some(session.localpart.as_str()) {
+        // Whoever knows another account's password may not act for this one.
+        return Err(MatrixError::forbidden("Authenticate as the user whose account this is."));
+    }
+    Ok(context.service.verify_own_password(session, given.password, context.caller).await?)
+}
+
+/// Creates the answer that asks for the stages, with a session to continue with.
+async fn ask_for_more(
+    context: &MatrixContext,
+    flow: &InteractiveFlow<'_>,
+    completed: CompletedStages,
+    failure: Option<StageFailure>,
+) -> Result<MatrixError, MatrixError> {
+    let session = context.service.begin_interactive(flow.operation, completed).await?;
+    Ok(MatrixError::authentication_needed(render_flow(flow, completed, session, failure)))
+}
+
+fn render_flow(
+    flow: &InteractiveFlow<'_>,
+    completed: CompletedStages,
+    session: String,
+    failure: Option<StageFailure>,
+) -> Value {
+    let names = |wanted: &dyn Fn(AuthStage) -> bool| -> Vec<&'static str> {
+        flow.stages.iter().filter(|stage| wanted(**stage)).map(|stage| stage.name()).collect()
+    };
+    let mut body = json!({"flows": [{"stages": names(&|_| true)}], "params": flow.params, "session": session});
+    let completed = names(&|stage| completed.contains(stage));
+    if let Some(body) = body.as_object_mut() {
+        // After a stage that failed, an empty list says that the session has none yet.
+        if !completed.is_empty() || failure.is_some() {
+            body.insert("completed".into(), completed.into());
+        }
+        if let Some(StageFailure { errcode, message }) = failure {
+            body.insert("errcode".into(), errcode.into());
+            body.insert("error".into(), message.into());
+        }
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_names_stages_what_is_completed_and_what_went_wrong() {
+        let stages = [AuthStage::RegistrationToken, AuthStage::Terms];
+        let flow = InteractiveFlow { operation: "x", stages: &stages, params: json!({}) };
+        let completed = CompletedStages::default().with(AuthStage::Terms);
+        let body = render_flow(&flow, completed, "s".into(), Some(NOT_IN_FLOW));
+        assert_eq!(
+            body,
+            json!({
+                "flows": [{"stages": ["m.login.registration_token", "m.login.terms"]}],
+                "params": {},
+                "session": "s",
+                "completed": ["m.login.terms"],
+                "errcode": "M_UNRECOGNIZED",
+                "error": "This operation does not ask for this stage.",
+            })
+        );
+        let first = render_flow(&flow, CompletedStages::default(), "s".into(), None);
+        assert!(first.get("completed").is_none() && first.get("errcode").is_none());
+        let failed = render_flow(&flow, CompletedStages::default(), "s".into(), Some(NOT_IN_FLOW));
+        assert_eq!(failed["completed"], json!([]));
+    }
+}

@@ -1,0 +1,108 @@
+//! Registration with a shared secret, at the path and in the form that tools for Synapse use
+//! (<https://element-hq.github.io/synapse/latest/admin_api/register_api.html>).
+
+use super::context::MatrixContext;
+use super::endpoint::EndpointRoutes;
+use super::error::MatrixError;
+use crate::service::{NewLogin, SecretRegistration};
+use axum::Json;
+use axum::http;
+use axum::response::{IntoResponse as _, Response};
+use ruma::api::Metadata;
+use ruma::api::auth_scheme::NoAccessToken;
+use ruma::api::client::account::register::v3 as register;
+use ruma::api::error::DeserializationError;
+use ruma::api::path_builder::SinglePath;
+use ruma::api::{IncomingRequest, error::Error};
+use serde::Deserialize;
+use serde_json::json;
+
+const PATH: &str = "/_synapse/admin/v1/register";
+
+pub(super) fn secret_registration_routes(routes: EndpointRoutes) -> EndpointRoutes {
+    routes.open_answered("secret_nonce", give_nonce).open("secret_register", register_with_secret)
+}
+
+/// Request for a nonce.
+struct NonceRequest;
+
+impl Metadata for NonceRequest {
+    const METHOD: http::Method = http::Method::GET;
+    const RATE_LIMITED: bool = true;
+    type Authentication = NoAccessToken;
+    type PathBuilder = SinglePath;
+    const PATH_BUILDER: SinglePath = SinglePath::new(PATH);
+}
+
+impl IncomingRequest for NonceRequest {
+    type EndpointError = Error;
+    // Never made: the answer is rendered here.
+    type OutgoingResponse = register::Response;
+
+    fn try_from_http_request_inner(_: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
+        Ok(Self)
+    }
+}
+
+/// Account to register.
+#[derive(Deserialize)]
+struct SecretRegisterRequest {
+    nonce: String,
+    username: String,
+    password: String,
+    #[serde(default)]
+    admin: bool,
+    #[serde(default)]
+    user_type: Option<String>,
+    mac: String,
+    #[serde(default)]
+    inhibit_login: bool,
+}
+
+impl Metadata for SecretRegisterRequest {
+    const METHOD: http::Method = http::Method::POST;
+    const RATE_LIMITED: bool = true;
+    type Authentication = NoAccessToken;
+    type PathBuilder = SinglePath;
+    const PATH_BUILDER: SinglePath = SinglePath::new(PATH);
+}
+
+impl IncomingRequest for SecretRegisterRequest {
+    type EndpointError = Error;
+    type OutgoingResponse = register::Response;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
+        Ok(serde_json::from_slice(request.body())?)
+    }
+}
+
+async fn give_nonce(context: MatrixContext, _request: NonceRequest) -> Result<Response, MatrixError> {
+    context.service.admit_stranger(context.caller)?;
+    let nonce = context.service.registration_nonce().await?;
+    Ok(Json(json!({"nonce": nonce})).into_response())
+}
+
+async fn register_with_secret(
+    context: MatrixContext,
+    request: SecretRegisterRequest,
+) -> Result<register::Response, MatrixError> {
+    context.service.admit_stranger(context.caller)?;
+    let SecretRegisterRequest { nonce, username, password, admin, user_type, mac, inhibit_login } = request;
+    let registration = SecretRegistration {
+        nonce: &nonce,
+        username: &username,
+        password: &password,
+        administrator: admin,
+        user_type: user_type.as_deref(),
+        mac: &mac,
+    };
+    let approval = context.service.check_secret_registration(&registration).await?;
+    let login = NewLogin {
+        username,
+        password,
+        device_id: String::new(),
+        device_display_name: String::new(),
+        wants_refresh: false,
+    };
+    super::account::register_account(&context, login, approval, inhibit_login).await
+}
