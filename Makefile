@@ -48,9 +48,9 @@ image: build ## Build docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Test
-.PHONY: test nightly unit sim seeds fuzz doc faults charts matrix abuse soak kubernetes e2e
+.PHONY: test nightly unit sim seeds fuzz doc faults charts matrix conformance abuse soak kubernetes e2e
 test: export SOAK_SECONDS = 180
-test: ## Run check and all tests below except nightly, sim, fuzz and doc, some in parallel, and report times; run by continuous integration
+test: ## Run check and all tests below except nightly, sim, fuzz, doc and conformance, some in parallel, and report times; run by continuous integration
 	@tests/parts programs check unit+seeds charts faults+soak kubernetes+matrix+abuse e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
@@ -75,8 +75,12 @@ faults: deps-test build ## Test three processes under pauses, partitions, full d
 charts: deps-kubernetes build ## Run helm lint and template, and schema checks of charts, CRD and dashboards
 	@$(ENV) charts/tests/check
 	@$(ENV) dashboards/tests/check
-matrix: deps-test build ## Test three processes with the unmodified matrix-nio client
+matrix: deps-test build ## Test three processes with matrix-nio, matrix-js-sdk and mautrix-go, unmodified
 	@$(ENV) tests/matrix/run
+conformance: deps-test build ## Let clients nobody here wrote judge three pods, also while their leader is killed every 4 s
+	@tests/conformance/check
+	@tests/conformance/run -- tests/matrix/clients
+	@tests/conformance/run --kill-leader 4 --times "$${CONFORMANCE_TIMES:-6}" -- tests/matrix/clients
 abuse: deps-test build ## Test one process under callers who exceed every limit, while a user writes and reads; no root
 	@$(ENV) tests/abuse/run
 soak: deps-test build ## Load three processes for SOAK_SECONDS (1800), and check that disk, memory and files stay bounded
@@ -107,4 +111,4 @@ deps-bench:
 
 .PHONY: help
 help:
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile

@@ -1,6 +1,7 @@
 """What matrix-nio does with a Quorate cluster, through different pods."""
 
 import asyncio
+import os
 import secrets
 import unittest
 
@@ -10,7 +11,9 @@ from nio import (
     RoomPutStateResponse, RoomSendError, RoomSendResponse, RoomVisibility, SyncResponse, WhoamiResponse,
 )
 
-PODS = [f"http://127.0.0.1:{18008 + i}" for i in range(3)]
+# By default those of deploy/local.
+PODS = os.environ.get("QUORATE_PODS", "http://127.0.0.1:18008,http://127.0.0.1:18009,http://127.0.0.1:18010").split(",")
+SERVER_NAME = os.environ.get("QUORATE_SERVER_NAME", "chat.localhost")
 PASSWORD = "correct horse battery staple"
 
 
@@ -36,7 +39,7 @@ class Nio(unittest.IsolatedAsyncioTestCase):
         """A registered user, logged in by password at another pod than the one that registered them."""
         user = f"{name}-{secrets.token_hex(4)}"
         await self.expect(RegisterResponse, self.client(pod).register(user, PASSWORD))
-        client = self.client((pod + 1) % 3, f"@{user}:chat.localhost")
+        client = self.client((pod + 1) % 3, f"@{user}:{SERVER_NAME}")
         await self.expect(LoginResponse, client.login(PASSWORD))
         return client
 
