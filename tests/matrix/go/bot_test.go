@@ -53,6 +53,8 @@ func newBot(t *testing.T, number int, name string) *bot {
 	must(first.RegisterDummy(ctx, &mautrix.ReqRegister[any]{Username: username, Password: password}))(t)
 
 	client := must(mautrix.NewClient(pod(number+1), "", ""))(t)
+	// As bots do: whoever sends too fast waits as long as it is told, and tries again.
+	client.DefaultHTTPRetries = 10
 	must(client.Login(ctx, &mautrix.ReqLogin{
 		Type:             mautrix.AuthTypePassword,
 		Identifier:       mautrix.UserIdentifier{Type: mautrix.IdentifierTypeUser, User: username},
