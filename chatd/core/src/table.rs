@@ -99,7 +99,7 @@ pub enum Table {
     PublicRoomBySize = 51,
     /// Reports to administrators: localpart of the reporter, position of the command → `Report`.
     Report = 52,
-    /// What relations add up to → `Aggregate`: room, 1, position of a thread's newest event; room, 2, root of a thread,
+    /// Sums of relations → `Aggregate`: room, 1, position of a thread's newest event; room, 2, root of a thread,
     /// localpart of one who wrote in it; room, 3, target, type, localpart, key of an annotation.
     Aggregate = 53,
 }

@@ -1,4 +1,4 @@
-//! What users do with their own account: change the password, look after their devices, close the account.
+//! Operations of users on their own account: change the password, look after their devices, close the account.
 
 use super::fair_queue::QueueLane;
 use super::login_limit::LoginAttempt;

@@ -1,4 +1,4 @@
-//! What a user keeps about rooms and about itself one entry at a time: receipts, tags, and fields of the profile.
+//! Entries that a user keeps about rooms and about itself, one at a time: receipts, tags, and fields of the profile.
 
 use super::write::expect_done;
 use super::{CallerSession, ChatService, RefusalCode, RequestRefusal, decide, limits};

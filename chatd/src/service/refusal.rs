@@ -43,7 +43,7 @@ pub enum RefusalCode {
     UserExists,
     /// The alias is taken.
     AliasExists,
-    /// What the request was to replace has changed meanwhile: read it again.
+    /// The data that the request was to replace has changed meanwhile: read it again.
     Conflict,
     /// The user has annotated the event in the same way before.
     DuplicateAnnotation,

@@ -1,4 +1,4 @@
-//! Who may register an account: anyone, whoever knows a token, or administrators with a shared secret.
+//! Registration of accounts: by anyone, by whoever knows a token, or by administrators with a shared secret.
 
 use super::{ChatService, RefusalCode, RequestRefusal};
 use crate::service::token;

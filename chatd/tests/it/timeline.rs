@@ -1,4 +1,4 @@
-//! What readers of a room's timeline are told over the Matrix API: by membership, at a token, after leaving.
+//! Answers to readers of a room's timeline over the Matrix API: by membership, at a token, after leaving.
 
 use crate::support::matrix::{MatrixUser, each, escape, next_batch, single_node};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What relations to an event add up to: the threads of a room in order of their newest events, how much each user wrote
+//! Sums of the relations to an event: the threads of a room in order of their newest events, how much each user wrote
 //! in a thread, and who annotated what with which key.
 //!
 //! All of it follows from the relations, and could be counted when it is asked for; but a thread may have any number of

@@ -102,7 +102,7 @@ impl RoomCache {
     }
 }
 
-/// What the commands of one entry share.
+/// State that the commands of one entry share.
 #[derive(Default)]
 pub(super) struct EntryScope {
     rooms: RoomCache,

@@ -66,7 +66,7 @@ fn visible_event(
     }
 }
 
-/// Which of the caller's receipts in a room.
+/// Kind and thread of one of the caller's receipts in a room.
 #[derive(Clone, Copy)]
 struct ReceiptSlot<'t> {
     kind: ReceiptKind,

@@ -1,4 +1,4 @@
-//! What members take along when they join the successor of a room that was upgraded: their own data about the old room.
+//! Data about an upgraded room that its members take along when they join the successor.
 
 use super::account_data;
 use super::context::{ApplyContext, ApplyResult, RoomHandle};

@@ -1,4 +1,4 @@
-//! What later events add to an event: its latest edit, its thread, and references to it.
+//! Additions of later events to an event: its latest edit, its thread, and references to it.
 //! Source: Matrix specification, "Aggregations of child events".
 
 use super::{PAGE_BYTES, QueryError, RoomEvent, StateView};
@@ -24,7 +24,7 @@ const MAX_REFERENCES: usize = 100;
 /// Maximum number of events of a thread that are examined for a reader who may see, or wants to see, only some of them.
 const MAX_THREAD: usize = 4096;
 
-/// What later events add to an event.
+/// Additions of later events to an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventAggregations {
     /// Latest valid replacement of the event's content (`m.replace`).

@@ -64,7 +64,7 @@ pub struct StoredKey {
     pub position: Position,
 }
 
-/// What a device has left for others to begin encrypted sessions with.
+/// Keys that a device has left for others to begin encrypted sessions with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStock {
     /// Number of one-time keys by algorithm.

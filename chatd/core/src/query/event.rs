@@ -49,7 +49,7 @@ pub struct RoomEvent {
     pub prev_content: Option<Bytes>,
     /// Membership of the reader after this event; present only in timelines.
     pub membership: Option<Kind>,
-    /// What later events add to this one, in answers that include it.
+    /// Additions of later events to this one, in answers that include it.
     pub aggregations: Option<Box<EventAggregations>>,
 }
 

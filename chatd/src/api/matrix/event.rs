@@ -59,7 +59,7 @@ struct UnsignedData<'a> {
     relations: Option<ShownAggregations<'a>>,
 }
 
-/// What later events add to an event (spec, "Aggregations of child events").
+/// Additions of later events to an event (spec, "Aggregations of child events").
 #[derive(Serialize)]
 struct ShownAggregations<'a> {
     #[serde(rename = "m.replace", skip_serializing_if = "Option::is_none")]

@@ -29,7 +29,7 @@ pub(super) fn relation_routes(routes: EndpointRoutes) -> EndpointRoutes {
         .with_session("threads", list_threads)
 }
 
-/// What the three endpoints ask for.
+/// Question of the three endpoints.
 struct RelationsAsked {
     room: String,
     event_id: String,
@@ -42,7 +42,7 @@ struct RelationsAsked {
     recurse: bool,
 }
 
-/// What the three endpoints answer.
+/// Answer of the three endpoints.
 struct RelationsFound {
     chunk: Vec<Raw<AnyMessageLikeEvent>>,
     next_batch: Option<String>,

@@ -46,7 +46,7 @@ pub(super) struct SharedSync {
 /// Localpart and device id of a device.
 type DeviceName = (Arc<str>, Arc<str>);
 
-/// What a device had left at a position.
+/// Keys that a device had left at a position.
 #[derive(Clone, Debug)]
 pub(super) struct StockAt {
     pub(super) at: Position,

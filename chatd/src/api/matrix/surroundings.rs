@@ -76,7 +76,7 @@ fn render_head(found: EventSurroundings, session: &CallerSession) -> Result<Surr
 
 /// State to be sent with the events.
 enum SurroundingState {
-    /// What was read with them.
+    /// State that was read with the events.
     Read(Vec<RoomEvent>),
     /// All state of the room at a position.
     All(RoomNumber, Position),

@@ -21,7 +21,7 @@ const MAX_HOPS: usize = 4;
 pub(super) enum NamedThread {
     /// Everything, regardless of threads.
     Any,
-    /// What is in no thread.
+    /// Events that are in no thread.
     Main,
     /// The thread with this root.
     Of(Position),
@@ -62,7 +62,7 @@ pub(super) fn check_in_thread(
     if belongs { Ok(()) } else { refuse(Reason::Invalid, "the event is not related to the thread of thread_id") }
 }
 
-/// Where the relations lead that begin at an event.
+/// Chain of relations that begins at an event.
 struct RelationChain {
     /// Event at which they end: the event itself if it relates to none.
     top: Position,

@@ -39,7 +39,7 @@ pub(super) struct SyncPoll<'p> {
     given_to: Option<Position>,
     /// Position at which the user was in the rooms that are subscribed to, and in no others.
     rooms_at: Option<Position>,
-    /// What the device has left for others to begin encrypted sessions with; `None` if it is not known.
+    /// Keys that the device has left for others to begin encrypted sessions with; `None` if it is not known.
     stock: Option<StockAt>,
     was_woken: bool,
 }
