@@ -4,6 +4,19 @@
 //! calls the [`ChatService`] → ruma's response or [`error::MatrixError`]. Nothing is decided here; events are rendered in
 //! [`event`].
 
+/// Makes a wrapper of a request an endpoint like the request itself: with its method, paths and kind of authentication.
+macro_rules! endpoint_of_inner {
+    ($wrapper:ident) => {
+        impl<T: ruma::api::Metadata> ruma::api::Metadata for $wrapper<T> {
+            const METHOD: http::Method = T::METHOD;
+            const RATE_LIMITED: bool = T::RATE_LIMITED;
+            type Authentication = T::Authentication;
+            type PathBuilder = T::PathBuilder;
+            const PATH_BUILDER: T::PathBuilder = T::PATH_BUILDER;
+        }
+    };
+}
+
 mod account;
 mod backup_keys;
 mod backup_versions;

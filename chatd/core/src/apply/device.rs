@@ -73,9 +73,19 @@ pub(super) fn forget_transactions(
     device_id: &str,
     forgettable: &mut usize,
 ) -> ApplyResult<()> {
-    let from = key::dedup_of(localpart, device_id);
+    forget_rows(context, Table::Dedup, &key::dedup_of(localpart, device_id), forgettable)
+}
+
+/// Removes as many of the rows with a prefix as `forgettable` allows, in the order of their keys, and subtracts them from
+/// it.
+pub(super) fn forget_rows(
+    context: &mut ApplyContext<'_>,
+    table: Table,
+    prefix: &[u8],
+    forgettable: &mut usize,
+) -> ApplyResult<()> {
     let mut forgotten = Vec::new();
-    context.rows.scan(&ScanRange::with_prefix(Table::Dedup, &from), &mut |(key, _)| {
+    context.rows.scan(&ScanRange::with_prefix(table, prefix), &mut |(key, _)| {
         if forgotten.len() == *forgettable {
             return Ok(ScanControl::Stop);
         }
@@ -84,7 +94,7 @@ pub(super) fn forget_transactions(
     })?;
     *forgettable -= forgotten.len();
     for key in forgotten {
-        context.rows.delete(Table::Dedup, key);
+        context.rows.delete(table, key);
     }
     Ok(())
 }

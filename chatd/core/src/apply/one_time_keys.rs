@@ -5,8 +5,8 @@
 //! that was claimed leaves its id behind for a while: a client that repeats an upload whose answer it did not get must
 //! not bring back a key that somebody already has.
 
-use super::append;
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
+use super::{append, device};
 use crate::json;
 use crate::key_json;
 use crate::proto::log::{self, Reason, outcome};
@@ -291,20 +291,7 @@ pub(super) fn forget_one_time_keys(
     if context.rows.get(Table::KeyStock, &stock_key)?.is_some() {
         context.rows.delete(Table::KeyStock, stock_key);
     }
-    let from = key::dedup_of(localpart, device_id);
-    let mut forgotten = Vec::new();
-    context.rows.scan(&ScanRange::with_prefix(Table::OneTimeKey, &from), &mut |(key, _)| {
-        if forgotten.len() == *forgettable {
-            return Ok(ScanControl::Stop);
-        }
-        forgotten.push(key.to_vec());
-        Ok(ScanControl::More)
-    })?;
-    *forgettable -= forgotten.len();
-    for key in forgotten {
-        context.rows.delete(Table::OneTimeKey, key);
-    }
-    Ok(())
+    device::forget_rows(context, Table::OneTimeKey, &key::dedup_of(localpart, device_id), forgettable)
 }
 
 #[cfg(test)]

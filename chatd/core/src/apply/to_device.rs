@@ -9,7 +9,7 @@
 
 use super::append;
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
-use super::device::list_devices;
+use super::device::{self, list_devices};
 use crate::id::{self, Position};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
@@ -227,20 +227,7 @@ pub(super) fn forget_queue(
     forgettable: &mut usize,
 ) -> ApplyResult<()> {
     context.rows.delete(Table::ToDeviceQueue, key::to_device_queue(localpart, device_id));
-    let from = key::to_device_of(localpart, device_id);
-    let mut forgotten = Vec::new();
-    context.rows.scan(&ScanRange::with_prefix(Table::ToDevice, &from), &mut |(key, _)| {
-        if forgotten.len() == *forgettable {
-            return Ok(ScanControl::Stop);
-        }
-        forgotten.push(key.to_vec());
-        Ok(ScanControl::More)
-    })?;
-    *forgettable -= forgotten.len();
-    for key in forgotten {
-        context.rows.delete(Table::ToDevice, key);
-    }
-    Ok(())
+    device::forget_rows(context, Table::ToDevice, &key::to_device_of(localpart, device_id), forgettable)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! handler reads the arguments of the path and the body itself.
 
 use bytes::Bytes;
+use ruma::api::IncomingRequest;
 use ruma::api::error::DeserializationError;
-use ruma::api::{IncomingRequest, Metadata};
 use ruma::serde::Raw;
 use std::marker::PhantomData;
 
@@ -24,13 +24,7 @@ impl<T> RawRequest<T> {
     }
 }
 
-impl<T: Metadata> Metadata for RawRequest<T> {
-    const METHOD: http::Method = T::METHOD;
-    const RATE_LIMITED: bool = T::RATE_LIMITED;
-    type Authentication = T::Authentication;
-    type PathBuilder = T::PathBuilder;
-    const PATH_BUILDER: T::PathBuilder = T::PATH_BUILDER;
-}
+endpoint_of_inner!(RawRequest);
 
 impl<T: IncomingRequest> IncomingRequest for RawRequest<T> {
     type EndpointError = T::EndpointError;

@@ -71,7 +71,7 @@ async fn answer_sync(
     context: MatrixContext,
     session: CallerSession,
     request: api::Request,
-    inline_filter: Option<Vec<u8>>,
+    inline_filter: Option<String>,
 ) -> Result<api::Response, MatrixError> {
     let delivery = context.metrics.delivery(metrics::ClientApi::Matrix);
     let filter = requested_filter(&context, &session, request.filter, inline_filter).await?;
@@ -161,7 +161,7 @@ async fn requested_filter(
     context: &MatrixContext,
     session: &CallerSession,
     filter: Option<api::Filter>,
-    inline: Option<Vec<u8>>,
+    inline: Option<String>,
 ) -> Result<Arc<SyncFilter>, MatrixError> {
     let json = match filter {
         None => return Ok(Arc::default()),
@@ -170,7 +170,7 @@ async fn requested_filter(
         Some(api::Filter::FilterId(id)) => return filter_of_id(context, session, &id).await,
         Some(_) => return Err(MatrixError::invalid_param("The filter is neither an id nor a definition.")),
     };
-    SyncFilter::from_json(&json).map(Arc::new).map_err(MatrixError::bad_json)
+    SyncFilter::from_json(json.as_bytes()).map(Arc::new).map_err(MatrixError::bad_json)
 }
 
 async fn filter_of_id(

@@ -127,7 +127,7 @@ pub(super) fn scan_direction(direction: ruma::api::Direction) -> ScanDirection {
 /// Parses the filter of a request as it came: ruma's type knows only some of its fields.
 pub(super) fn event_filter<T>(call: &WithQuery<T>) -> Result<EventFilter, MatrixError> {
     match call.argument("filter") {
-        Some(json) => EventFilter::from_json(&json).map_err(MatrixError::bad_json),
+        Some(json) => EventFilter::from_json(json.as_bytes()).map_err(MatrixError::bad_json),
         None => Ok(EventFilter::default()),
     }
 }

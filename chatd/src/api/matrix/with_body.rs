@@ -1,8 +1,8 @@
 //! Requests together with the body they were read from, for endpoints whose bodies carry fields of the clients' own.
 
 use bytes::Bytes;
+use ruma::api::IncomingRequest;
 use ruma::api::error::DeserializationError;
-use ruma::api::{IncomingRequest, Metadata};
 
 /// A request of ruma's type and its body, a JSON object or nothing.
 pub(super) struct WithBody<T> {
@@ -10,13 +10,7 @@ pub(super) struct WithBody<T> {
     pub(super) body: Bytes,
 }
 
-impl<T: Metadata> Metadata for WithBody<T> {
-    const METHOD: http::Method = T::METHOD;
-    const RATE_LIMITED: bool = T::RATE_LIMITED;
-    type Authentication = T::Authentication;
-    type PathBuilder = T::PathBuilder;
-    const PATH_BUILDER: T::PathBuilder = T::PATH_BUILDER;
-}
+endpoint_of_inner!(WithBody);
 
 impl<T: IncomingRequest> IncomingRequest for WithBody<T> {
     type EndpointError = T::EndpointError;

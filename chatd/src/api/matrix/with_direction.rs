@@ -1,19 +1,13 @@
 //! Requests for pages of events whose direction may be left out.
 
+use ruma::api::IncomingRequest;
 use ruma::api::error::DeserializationError;
-use ruma::api::{IncomingRequest, Metadata};
 
 /// A request with the argument `dir`, which is forward if the client does not say. The specification requires it, but
 /// other homeservers take requests without it: whether the caller may see the room comes first.
 pub(super) struct WithDirection<T>(pub(super) T);
 
-impl<T: Metadata> Metadata for WithDirection<T> {
-    const METHOD: http::Method = T::METHOD;
-    const RATE_LIMITED: bool = T::RATE_LIMITED;
-    type Authentication = T::Authentication;
-    type PathBuilder = T::PathBuilder;
-    const PATH_BUILDER: T::PathBuilder = T::PATH_BUILDER;
-}
+endpoint_of_inner!(WithDirection);
 
 impl<T: IncomingRequest> IncomingRequest for WithDirection<T> {
     type EndpointError = T::EndpointError;
