@@ -1,59 +1,17 @@
 """What matrix-nio does with a Quorate cluster, through different pods."""
 
 import asyncio
-import os
-import secrets
 import unittest
 
 from nio import (
-    AsyncClient, JoinError, JoinResponse, LoginError, LoginResponse, RegisterResponse, RoomCreateResponse, RoomGetEventResponse,
-    RoomGetStateEventResponse, RoomInviteResponse, RoomLeaveResponse, RoomMessagesResponse, RoomMessageText, RoomPreset,
-    RoomPutStateResponse, RoomSendError, RoomSendResponse, RoomVisibility, SyncResponse, WhoamiResponse,
+    JoinError, JoinResponse, LoginError, RoomCreateResponse, RoomGetEventResponse, RoomGetStateEventResponse, RoomInviteResponse,
+    RoomLeaveResponse, RoomMessagesResponse, RoomMessageText, RoomPutStateResponse, RoomSendError, SyncResponse, WhoamiResponse,
 )
 
-# By default those of deploy/local.
-PODS = os.environ.get("QUORATE_PODS", "http://127.0.0.1:18008,http://127.0.0.1:18009,http://127.0.0.1:18010").split(",")
-SERVER_NAME = os.environ.get("QUORATE_SERVER_NAME", "chat.localhost")
-PASSWORD = "correct horse battery staple"
+from nio_case import PODS, NioCase
 
 
-class Nio(unittest.IsolatedAsyncioTestCase):
-    async def asyncSetUp(self):
-        self.clients = []
-
-    async def asyncTearDown(self):
-        for client in self.clients:
-            await client.close()
-
-    async def expect(self, kind, awaitable):
-        response = await awaitable
-        self.assertIsInstance(response, kind, response)
-        return response
-
-    def client(self, pod, user=""):
-        client = AsyncClient(PODS[pod], user)
-        self.clients.append(client)
-        return client
-
-    async def newcomer(self, pod, name):
-        """A registered user, logged in by password at another pod than the one that registered them."""
-        user = f"{name}-{secrets.token_hex(4)}"
-        await self.expect(RegisterResponse, self.client(pod).register(user, PASSWORD))
-        client = self.client((pod + 1) % 3, f"@{user}:{SERVER_NAME}")
-        await self.expect(LoginResponse, client.login(PASSWORD))
-        return client
-
-    async def say(self, client, room, text, txn=None):
-        content = {"msgtype": "m.text", "body": text}
-        return await self.expect(RoomSendResponse, client.room_send(room, "m.room.message", content, tx_id=txn))
-
-    async def public_room(self, client, name="lobby"):
-        made = await self.expect(
-            RoomCreateResponse,
-            client.room_create(visibility=RoomVisibility.public, preset=RoomPreset.public_chat, name=name),
-        )
-        return made.room_id
-
+class Nio(NioCase):
     async def test_users_on_different_pods_talk_and_see_each_message_once(self):
         alice, bob = await self.newcomer(0, "alice"), await self.newcomer(1, "bob")
         room = await self.public_room(alice)
