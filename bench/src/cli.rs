@@ -35,9 +35,10 @@ pub(crate) enum BenchCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  quorate-bench run                                  everything, about 12 minutes
+  quorate-bench run                                  everything, about 20 minutes
   quorate-bench run --workload B1,B3 --peer nats     two workloads, against NATS only
   quorate-bench run --workload B1 --peer none        Quorate alone
+  quorate-bench run --workload B6                    Matrix, against Synapse
   quorate-bench run --docs docs                      also replaces the table and the plot of docs/performance.md
 
 All processes listen on 127.0.0.1 (ejabberd's nodes use 127.0.0.1 to 127.0.0.3) and stop when the run ends. Nothing else
@@ -129,6 +130,10 @@ impl RunArgs {
             // B7 is measured in the run of B1.
             workloads.insert(Workload::B1);
         }
+        if workloads.contains(&Workload::B6) {
+            // What parked polls cost is measured with the crowd.
+            workloads.insert(Workload::Crowd);
+        }
         let mut systems: std::collections::BTreeSet<_> = if self.peer.is_empty() {
             BenchSystem::value_variants().iter().copied().collect()
         } else {
@@ -206,5 +211,7 @@ mod tests {
         assert!(plan.workloads.contains(&Workload::B1), "where B7 is measured");
         assert_eq!(plan.systems.into_iter().collect::<Vec<_>>(), [BenchSystem::Quorate, BenchSystem::Nats]);
         assert_eq!(run(&["--peer", "none"]).systems.len(), 1);
+        let plan = run(&["--workload", "b6"]);
+        assert_eq!(plan.workloads.into_iter().collect::<Vec<_>>(), [Workload::B6, Workload::Crowd]);
     }
 }

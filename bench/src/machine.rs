@@ -102,6 +102,10 @@ fn version_of(places: &BenchPaths, system: BenchSystem) -> Option<String> {
             let redis = package("redis-server")?;
             Some(format!("{}, Node.js {node}, Redis {redis}", module.get("version")?.as_str()?))
         }
+        BenchSystem::Synapse => {
+            let version = first_output_line(places.scripts.join("synapse/serve").to_str()?, &["--version"])?;
+            Some(format!("{version}, SQLite"))
+        }
         BenchSystem::Bare => Some("tonic 0.14".to_owned()),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cli ─▶ plan (what, in turn) ─▶ system/* (start, drive) ◀─ load/* (posts, rooms, outages; clocks and histograms)
-//!          │   └─ stage: says what is being done, and ends it when it hangs
+//!          │   ├─ stage: says what is being done, and ends it when it hangs
+//!          │   └─ matrix/*: the client of every homeserver
 //!          └─▶ samples ─▶ results ─▶ verdict (against goal) ─▶ report/* (JSON, Markdown, SVG)
 //! ```
 
@@ -10,6 +11,7 @@ mod cli;
 mod goal;
 mod load;
 mod machine;
+mod matrix;
 mod measure;
 mod payload;
 mod places;

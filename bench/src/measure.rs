@@ -3,10 +3,12 @@
 mod catch_up;
 mod crowd;
 mod growth;
+mod matrix;
 mod memory;
 
 use crate::load::clock::LoadTiming;
 use crate::load::failover::LeaderOutage;
+use crate::load::post::PostFigures;
 use crate::load::room::{RateSearch, RoomUnderLoad};
 use crate::plan::MetricValues;
 use crate::system::BenchSystem;
@@ -15,8 +17,6 @@ use anyhow::ensure;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Messages per second in B4.
-const MESSAGES: f64 = 50.0;
 /// Rate at which the search for the highest rate begins.
 const FIRST_RATE: f64 = 1000.0;
 /// Limit, in milliseconds, within which 99 of 100 deliveries must arrive.
@@ -24,12 +24,16 @@ const LIMIT_MS: f64 = 250.0;
 /// Timing of one step of the search.
 const STEP: LoadTiming = LoadTiming { warm: Duration::from_millis(500), steady: Duration::from_millis(1500) };
 
-/// Measures B4, the latency of deliveries.
+/// Measures the latency of deliveries at a rate of messages per second.
 ///
 /// # Errors
 /// Fails if the room has failed, or if a message did not reach everyone once and in order.
-pub(crate) async fn measure_delivery(room: &RoomUnderLoad, timing: LoadTiming) -> anyhow::Result<MetricValues> {
-    let delivered = room.round(MESSAGES, timing).await?;
+pub(crate) async fn measure_delivery(
+    room: &RoomUnderLoad,
+    rate: f64,
+    timing: LoadTiming,
+) -> anyhow::Result<MetricValues> {
+    let delivered = room.round(rate, timing).await?;
     ensure!(delivered.missing == 0, "{} deliveries missing", delivered.missing);
     ensure!(delivered.out_of_order == 0, "{} deliveries duplicated or out of order", delivered.out_of_order);
     Ok(vec![(BenchMetric::P50, delivered.p50_ms), (BenchMetric::P99, delivered.p99_ms)])
@@ -48,6 +52,14 @@ pub(crate) async fn highest_rate(
     let rate = room.highest_rate(search, LIMIT_MS, STEP).await?;
     found.insert(system, rate);
     Ok(vec![(BenchMetric::Rate, rate)])
+}
+
+/// Returns the figures of posts, with their CPU time if that is wanted.
+pub(crate) fn post_figures(posted: PostFigures, with_cpu: bool) -> MetricValues {
+    let PostFigures { rate, p50_ms, p99_ms, cpu_micros } = posted;
+    let mut figures = vec![(BenchMetric::Rate, rate), (BenchMetric::P50, p50_ms), (BenchMetric::P99, p99_ms)];
+    figures.extend(with_cpu.then_some((BenchMetric::Cpu, cpu_micros)));
+    figures
 }
 
 /// Returns the figures of B9.

@@ -43,6 +43,17 @@ fn padded_text(number: u64, length: usize) -> String {
 /// Returns the number of a message, wherever in the bytes it stands, or `None` if there is none.
 pub(crate) fn find_number(bytes: &[u8]) -> Option<u64> {
     let at = bytes.windows(MARK.len()).position(|window| window == MARK)?;
+    number_behind(bytes, at)
+}
+
+/// Returns the numbers of all messages in the bytes, in their order.
+pub(crate) fn find_numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let marks = bytes.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
+    marks.filter_map(move |(at, _)| number_behind(bytes, at))
+}
+
+/// Returns the number behind the mark at this place.
+fn number_behind(bytes: &[u8], at: usize) -> Option<u64> {
     let digits = bytes.get(at + MARK.len()..at + MARK.len() + DIGITS)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
@@ -65,6 +76,13 @@ mod tests {
     fn a_number_is_found_inside_a_stanza_and_not_where_there_is_none() {
         assert_eq!(find_number(format!("<message><body>{}</body></message>", message_text(9)).as_bytes()), Some(9));
         assert_eq!(find_number(b"100%% of it"), None);
+    }
+
+    #[test]
+    fn all_numbers_of_one_answer_are_found() {
+        let answer = [message_json(3), Bytes::from_static(b"100%% of it"), message_json(4)].concat();
+        assert_eq!(find_numbers(&answer).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(find_numbers(b"").count(), 0);
     }
 
     #[test]

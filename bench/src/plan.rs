@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Number of members of the rooms of B4, B5 and B10.
 const MEMBERS: usize = 100;
+/// Messages per second in B4 and B10.
+const MESSAGES: f64 = 50.0;
 
 /// Plan of a run: what to measure, and how.
 #[derive(Clone, Debug)]
@@ -64,6 +66,7 @@ impl<'a> BenchRun<'a> {
                 // Measured with B1.
                 Workload::B7 => {}
                 Workload::B4 | Workload::B5 => self.rooms(workload).await,
+                Workload::B6 => self.matrix().await,
                 Workload::B8 => self.idle().await,
                 Workload::B9 => self.outages().await,
                 Workload::B10 => self.busy().await,
@@ -134,8 +137,9 @@ impl<'a> BenchRun<'a> {
             .collect();
         eprintln!("  {:<18} {case} {}", system.title(), text.join(" · "));
         for (metric, value) in figures {
-            // CPU time per post belongs to a workload of its own.
-            let workload = if metric == BenchMetric::Cpu { Workload::B7 } else { workload };
+            // CPU time per post of B1 belongs to a workload of its own.
+            let own = metric == BenchMetric::Cpu && workload == Workload::B1;
+            let workload = if own { Workload::B7 } else { workload };
             self.findings.samples.push(MetricSample { workload, case: case.to_owned(), system, repeat, metric, value });
         }
     }
@@ -154,13 +158,7 @@ impl<'a> BenchRun<'a> {
         let Some(running) = self.running.get(&system) else { return Ok(Vec::new()) };
         let what = format!("posting to {}", system.title());
         let posted = run_stage(&what, self.limit(), post::measure_posts(running, posting, self.timing())).await?;
-        let mut figures = vec![
-            (BenchMetric::Rate, posted.rate),
-            (BenchMetric::P50, posted.p50_ms),
-            (BenchMetric::P99, posted.p99_ms),
-        ];
-        figures.extend(with_cpu.then_some((BenchMetric::Cpu, posted.cpu_micros)));
-        Ok(figures)
+        Ok(measure::post_figures(posted, with_cpu))
     }
 
     /// Opens a room in each system that has rooms, with all members connected.
@@ -187,11 +185,15 @@ impl<'a> BenchRun<'a> {
                 let what = format!("{}: sending messages to the room on {}", workload.name(), system.title());
                 let figures = match workload {
                     Workload::B5 => run_stage(&what, LONG, measure::highest_rate(room, &mut found, *system)).await,
-                    _ => run_stage(&what, self.limit(), measure::measure_delivery(room, self.timing())).await,
+                    _ => run_stage(&what, self.limit(), self.delivery(room)).await,
                 };
                 self.keep(workload, "", *system, repeat, figures);
             }
         }
+    }
+
+    async fn delivery(&self, room: &RoomUnderLoad) -> anyhow::Result<MetricValues> {
+        measure::measure_delivery(room, MESSAGES, self.timing()).await
     }
 
     async fn outages(&mut self) {
@@ -224,7 +226,7 @@ impl<'a> BenchRun<'a> {
             }
             for (system, room) in &rooms {
                 let what = format!("sending messages to the room on {} while all cores are busy", system.title());
-                let figures = run_stage(&what, self.limit(), measure::measure_delivery(room, self.timing())).await;
+                let figures = run_stage(&what, self.limit(), self.delivery(room)).await;
                 self.keep(Workload::B10, crate::goal::BUSY_ROOM, *system, repeat, figures);
             }
         }

@@ -7,6 +7,7 @@ pub(crate) mod etcd;
 pub(crate) mod nats;
 pub(crate) mod quorate;
 pub(crate) mod socketio;
+pub(crate) mod synapse;
 
 use crate::load::{
     clock::LoadClock, failover::LeaderOutage, idle::IdleConnections, latency::LatencyRecorder, members::DeliveryBoard,
@@ -18,6 +19,7 @@ use crate::stage::{START, run_stage};
 use anyhow::bail;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A system under measurement.
@@ -36,6 +38,8 @@ pub(crate) enum BenchSystem {
     #[value(name = "socketio")]
     #[serde(rename = "socketio")]
     SocketIo,
+    /// One Synapse process with SQLite.
+    Synapse,
     /// No system at all: files, `fdatasync` and tonic.
     Bare,
 }
@@ -49,10 +53,14 @@ impl BenchSystem {
             Self::Etcd => "etcd",
             Self::Ejabberd => "ejabberd",
             Self::SocketIo => "socket.io + Redis",
+            Self::Synapse => "Synapse",
             Self::Bare => "bare",
         }
     }
 }
+
+/// Why a system is not driven by a workload that has another protocol than Matrix.
+const MATRIX_ONLY: &str = "the system is driven over Matrix only";
 
 /// A running system, with connections to it. When dropped, its processes end and its data is removed.
 pub(crate) enum RunningSystem {
@@ -61,6 +69,7 @@ pub(crate) enum RunningSystem {
     Etcd(etcd::EtcdCluster),
     Ejabberd(ejabberd::EjabberdCluster),
     SocketIo(socketio::SocketIo),
+    Synapse(synapse::SynapseServer),
     Bare(bare::BareMachine),
 }
 
@@ -80,6 +89,7 @@ impl RunningSystem {
             BenchSystem::Etcd => Self::Etcd(etcd::EtcdCluster::start(places).await?),
             BenchSystem::Ejabberd => Self::Ejabberd(ejabberd::EjabberdCluster::start(places).await?),
             BenchSystem::SocketIo => Self::SocketIo(socketio::SocketIo::start(places).await?),
+            BenchSystem::Synapse => Self::Synapse(synapse::SynapseServer::start(places).await?),
             BenchSystem::Bare => Self::Bare(bare::BareMachine::start(places).await?),
         })
     }
@@ -92,7 +102,27 @@ impl RunningSystem {
             Self::Etcd(it) => &it.servers,
             Self::Ejabberd(it) => &it.servers,
             Self::SocketIo(it) => &it.servers,
+            Self::Synapse(it) => &it.servers,
             Self::Bare(it) => &it.servers,
+        }
+    }
+
+    /// Returns the ids of all server processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.servers().iter().map(ServerProcess::pid).collect()
+    }
+
+    /// Returns the addresses at which the system serves Matrix.
+    ///
+    /// # Errors
+    /// Fails if the system is no homeserver.
+    pub(crate) fn homeserver(&self) -> anyhow::Result<Vec<SocketAddr>> {
+        match self {
+            Self::Quorate(it) => Ok(it.homeserver()),
+            Self::Synapse(it) => Ok(vec![it.address]),
+            Self::Nats(_) | Self::Etcd(_) | Self::Ejabberd(_) | Self::SocketIo(_) | Self::Bare(_) => {
+                bail!("the system is no homeserver")
+            }
         }
     }
 
@@ -107,6 +137,7 @@ impl RunningSystem {
             Self::Etcd(it) => it.post(posting, clock).await,
             Self::Bare(it) => it.post(posting, clock).await,
             Self::Ejabberd(_) | Self::SocketIo(_) => bail!("the system has no durable acknowledgements"),
+            Self::Synapse(_) => bail!(MATRIX_ONLY),
         }
     }
 
@@ -122,6 +153,7 @@ impl RunningSystem {
             Self::SocketIo(it) => it.room(board).await,
             Self::Bare(it) => it.room(board).await,
             Self::Etcd(_) => bail!("the system has no rooms"),
+            Self::Synapse(_) => bail!(MATRIX_ONLY),
         }
     }
 
@@ -137,6 +169,7 @@ impl RunningSystem {
             Self::SocketIo(it) => it.idle(count).await,
             Self::Bare(it) => it.idle(count).await,
             Self::Etcd(_) => bail!("the system has no subscribers to measure"),
+            Self::Synapse(_) => bail!(MATRIX_ONLY),
         }
     }
 
@@ -149,7 +182,9 @@ impl RunningSystem {
             Self::Quorate(it) => it.outage().await,
             Self::Nats(it) => it.outage().await,
             Self::Etcd(it) => it.outage().await,
-            Self::Ejabberd(_) | Self::SocketIo(_) | Self::Bare(_) => bail!("the system has no leader"),
+            Self::Ejabberd(_) | Self::SocketIo(_) | Self::Synapse(_) | Self::Bare(_) => {
+                bail!("the system has no leader")
+            }
         }
     }
 }

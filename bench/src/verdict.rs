@@ -31,8 +31,13 @@ pub(crate) fn judge_goals(results: &RunResults) -> Vec<GoalVerdict> {
 fn reached_spread(results: &RunResults, goal: &Goal) -> Option<ValueSpread> {
     let row = ResultRow { workload: goal.workload, case: goal.case.to_owned(), metric: goal.metric };
     let ours = results.values(&row, BenchSystem::Quorate);
-    let GoalRival::BestOf(rivals) = goal.rival else { return ValueSpread::of(ours.into_values()) };
-    let theirs: Vec<_> = rivals.iter().map(|rival| results.values(&row, *rival)).collect();
+    let theirs: Vec<_> = match goal.rival {
+        GoalRival::Nobody => return ValueSpread::of(ours.into_values()),
+        GoalRival::BestOf(rivals) => rivals.iter().map(|rival| results.values(&row, *rival)).collect(),
+        GoalRival::OwnCase(case) => {
+            vec![results.values(&ResultRow { case: case.to_owned(), ..row }, BenchSystem::Quorate)]
+        }
+    };
     let ratio = |(repeat, value): (&u32, &f64)| {
         let best =
             theirs.iter().filter_map(|values| values.get(repeat).copied()).reduce(|a, b| goal.bound.best(a, b))?;
@@ -44,6 +49,7 @@ fn reached_spread(results: &RunResults, goal: &Goal) -> Option<ValueSpread> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::goal::{FEW_ROOMS, MANY_ROOMS};
     use crate::machine::MachineProfile;
     use crate::results::{MetricSample, RunSettings};
     use crate::workload::{BenchMetric, Workload};
@@ -94,6 +100,21 @@ pub(crate) mod tests {
         ]);
         let verdict = judge_goals(&results)[0];
         assert!((verdict.reached.unwrap().median - 2.0 / 2.2).abs() < 1e-9);
+        assert_eq!(verdict.met(), Some(false));
+    }
+
+    #[test]
+    fn one_case_may_be_the_rival_of_another() {
+        let mut results = results(&[
+            (Workload::B6, BenchSystem::Quorate, BenchMetric::P50, &[2.0, 3.0]),
+            (Workload::B6, BenchSystem::Quorate, BenchMetric::P50, &[4.0, 3.0]),
+        ]);
+        let cases = [FEW_ROOMS, FEW_ROOMS, MANY_ROOMS, MANY_ROOMS];
+        for (sample, case) in results.samples.iter_mut().zip(cases) {
+            case.clone_into(&mut sample.case);
+        }
+        let verdict = judge_goals(&results).into_iter().find(|verdict| verdict.goal.case == MANY_ROOMS).unwrap();
+        assert_eq!(verdict.reached, Some(ValueSpread { least: 1.0, median: 1.5, greatest: 2.0 }));
         assert_eq!(verdict.met(), Some(false));
     }
 

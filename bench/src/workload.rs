@@ -22,6 +22,9 @@ pub(crate) enum Workload {
     /// The same room, highest rate
     #[value(name = "B5", alias = "b5")]
     B5,
+    /// Sends, deliveries and syncs over Matrix; includes `crowd`
+    #[value(name = "B6", alias = "b6")]
+    B6,
     /// Server CPU time per post of B1; measured in its run
     #[value(name = "B7", alias = "b7")]
     B7,
@@ -51,6 +54,7 @@ impl Workload {
             Self::B3 => "B3",
             Self::B4 => "B4",
             Self::B5 => "B5",
+            Self::B6 => "B6",
             Self::B7 => "B7",
             Self::B8 => "B8",
             Self::B9 => "B9",
@@ -68,6 +72,7 @@ impl Workload {
             Self::B3 => "durable posts, one at a time",
             Self::B4 => "100 members of one room on 3 nodes, 50 messages/s, delivered",
             Self::B5 => "the same room, highest rate with p99 below 250 ms",
+            Self::B6 => "Matrix over HTTP: sends, deliveries, syncs",
             Self::B7 => "server CPU time per post of B1, all nodes",
             Self::B8 => "5,000 idle subscribers, server memory per subscriber",
             Self::B9 => "kill -9 of the leader under 4 writers",
@@ -79,10 +84,11 @@ impl Workload {
 
     /// Returns the systems that the workload compares.
     pub(crate) const fn systems(self) -> &'static [BenchSystem] {
-        use BenchSystem::{Bare, Ejabberd, Etcd, Nats, Quorate, SocketIo};
+        use BenchSystem::{Bare, Ejabberd, Etcd, Nats, Quorate, SocketIo, Synapse};
         match self {
             Self::B1 | Self::B2 | Self::B3 | Self::B7 => &[Quorate, Nats, Etcd, Bare],
             Self::B4 | Self::B5 => &[Quorate, Ejabberd, SocketIo, Nats, Bare],
+            Self::B6 => &[Quorate, Synapse],
             Self::B8 => &[Quorate, Nats, Ejabberd, SocketIo, Bare],
             Self::B9 => &[Quorate, Etcd, Nats],
             Self::B10 => &[Quorate, Nats, Ejabberd],
@@ -101,8 +107,10 @@ pub(crate) enum BenchMetric {
     P50,
     /// 99th percentile of the latency, in milliseconds.
     P99,
-    /// CPU time per post, in microseconds.
+    /// CPU time per post or sync, in microseconds.
     Cpu,
+    /// CPU time of all servers while nothing is asked of them, in percent of one core.
+    Busy,
     /// Resident memory per subscriber, in KiB.
     MemoryEach,
     /// Resident memory of all servers, in MiB.
@@ -125,6 +133,7 @@ impl BenchMetric {
             Self::P50 => "p50, ms",
             Self::P99 => "p99, ms",
             Self::Cpu => "CPU each, µs",
+            Self::Busy => "CPU, % of a core",
             Self::MemoryEach => "memory each, KiB",
             Self::Memory => "memory, MiB",
             Self::Gap => "longest gap, s",

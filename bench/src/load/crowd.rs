@@ -67,9 +67,14 @@ impl CrowdBoard {
         (state.message, state.received) = (Some((number, due)), 0);
     }
 
+    /// Returns the number of polls that wait for an answer.
+    pub(crate) fn asking(&self) -> u64 {
+        self.state().asking
+    }
+
     /// Returns `true` if every poll waits for an answer.
     pub(crate) fn all_ask(&self) -> bool {
-        self.state().asking >= self.polls
+        self.asking() >= self.polls
     }
 
     /// Returns `true` if every poll has received the message.

@@ -54,8 +54,18 @@ impl DeliveryBoard {
 
     /// Records that a member has received these bytes.
     pub(crate) fn received(&self, member: usize, bytes: &[u8]) {
-        let Some(number) = crate::payload::find_number(bytes) else { return };
+        if let Some(number) = crate::payload::find_number(bytes) {
+            self.record(member, number, Instant::now());
+        }
+    }
+
+    /// Records that a member has received these bytes, in which any number of messages may stand.
+    pub(crate) fn received_all(&self, member: usize, bytes: &[u8]) {
         let now = Instant::now();
+        crate::payload::find_numbers(bytes).for_each(|number| self.record(member, number, now));
+    }
+
+    fn record(&self, member: usize, number: u64, now: Instant) {
         let round = *self.round.read().unwrap_or_else(PoisonError::into_inner);
         let Some(schedule) = round else { return };
         let (Some((place, due)), Some(member)) = (schedule.find(number), self.members.get(member)) else { return };
@@ -128,6 +138,9 @@ mod tests {
         assert_eq!(board.seen(), 4);
         let (latencies, out_of_order) = board.result().unwrap();
         assert_eq!((latencies.len(), out_of_order), (3, 1));
+        let both = [1, 2].map(|place| payload::message_text(schedule.base + place)).concat();
+        board.received_all(1, both.as_bytes());
+        assert_eq!(board.seen(), 6);
         assert!(board.check().is_ok());
         board.fail("member 1", &"gone");
         assert!(board.check().is_err());

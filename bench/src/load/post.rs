@@ -72,7 +72,18 @@ pub(crate) async fn measure_posts(
     posting: PostMode,
     timing: LoadTiming,
 ) -> anyhow::Result<PostFigures> {
-    let pids: Vec<u32> = running.servers().iter().map(process::ServerProcess::pid).collect();
+    measure_load(running.pids(), timing, |clock| running.post(posting, clock)).await
+}
+
+/// Runs a load that posts until the clock's end, and measures the servers' CPU time over the steady part.
+///
+/// # Errors
+/// Fails as the load does, or if a server ends or nothing is acknowledged.
+pub(crate) async fn measure_load<F: Future<Output = anyhow::Result<LatencyRecorder>>>(
+    pids: Vec<u32>,
+    timing: LoadTiming,
+    load: impl FnOnce(LoadClock) -> F,
+) -> anyhow::Result<PostFigures> {
     let clock = timing.start();
     let used = tokio::spawn(async move {
         tokio::time::sleep_until(clock.steady.into()).await;
@@ -80,7 +91,7 @@ pub(crate) async fn measure_posts(
         tokio::time::sleep_until(clock.end.into()).await;
         anyhow::Ok(process::cpu_micros(&pids)? - before)
     });
-    let recorder = running.post(posting, clock).await?;
+    let recorder = load(clock).await?;
     let used = used.await??;
     anyhow::ensure!(recorder.count() > 0, "no post was acknowledged");
     Ok(PostFigures {

@@ -4,7 +4,7 @@ use super::catch_up;
 use crate::load::clock::LoadTiming;
 use crate::load::post::{self, PostMode};
 use crate::plan::{BenchRun, MetricValues};
-use crate::process::{self, ServerProcess};
+use crate::process;
 use crate::stage::{LONG, PREPARE, run_stage};
 use crate::stats::format_figure;
 use crate::system::quorate::QuorateCluster;
@@ -73,12 +73,11 @@ impl BenchRun<'_> {
             };
             let (fast, slow) = run_stage(&format!("posting with {case}"), PREPARE, measured).await?;
             *stored += (fast.rate * (SHORT.warm + SHORT.steady).as_secs_f64()) as usize;
-            let pids: Vec<u32> = running.servers().iter().map(ServerProcess::pid).collect();
             let figures = vec![
                 (BenchMetric::Rate, fast.rate),
                 (BenchMetric::P50, slow.p50_ms),
                 (BenchMetric::P99, slow.p99_ms),
-                (BenchMetric::Memory, process::resident_kib(&pids)? / 1024.0),
+                (BenchMetric::Memory, process::resident_kib(&running.pids())? / 1024.0),
             ];
             self.keep(Workload::Growth, case, BenchSystem::Quorate, repeat, Ok(figures));
         }

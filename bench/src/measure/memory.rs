@@ -3,7 +3,7 @@
 use crate::goal::PARKED;
 use crate::load::idle::IdleConnections;
 use crate::plan::{BenchRun, MetricValues};
-use crate::process::{self, ServerProcess};
+use crate::process;
 use crate::stage::{LONG, run_stage};
 use crate::system::{BenchSystem, RunningSystem};
 use crate::workload::{BenchMetric, Workload};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Number of subscribers over all nodes.
 const SUBSCRIBERS: usize = 5_000;
 /// Number of subscribers that connect first, so that pools and threads that are created once do not count.
-const FIRST: usize = 150;
+pub(super) const FIRST: usize = 150;
 /// Time for which memory must have changed by less than one percent to count as settled.
 const SETTLED: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,9 +38,9 @@ impl BenchRun<'_> {
     async fn subscribers(&mut self, system: BenchSystem, parked: bool) -> anyhow::Result<MetricValues> {
         let running = RunningSystem::start(system, self.places).await?;
         let _first = connect_subscribers(&running, FIRST, parked).await?;
-        let before = settled_memory(running.servers()).await?;
+        let before = settled_memory(&running.pids()).await?;
         let _all = connect_subscribers(&running, SUBSCRIBERS, parked).await?;
-        let after = settled_memory(running.servers()).await?;
+        let after = settled_memory(&running.pids()).await?;
         Ok(vec![(BenchMetric::MemoryEach, (after - before) / SUBSCRIBERS as f64)])
     }
 }
@@ -56,17 +56,16 @@ async fn connect_subscribers(running: &RunningSystem, count: usize, parked: bool
 }
 
 /// Returns the resident memory of all servers in KiB, once it no longer changes.
-async fn settled_memory(servers: &[ServerProcess]) -> anyhow::Result<f64> {
-    let pids: Vec<u32> = servers.iter().map(ServerProcess::pid).collect();
+pub(super) async fn settled_memory(pids: &[u32]) -> anyhow::Result<f64> {
     let deadline = Instant::now() + PATIENCE;
-    let mut last = process::resident_kib(&pids)?;
+    let mut last = process::resident_kib(pids)?;
     let mut since = Instant::now();
     while since.elapsed() < SETTLED && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let now = process::resident_kib(&pids)?;
+        let now = process::resident_kib(pids)?;
         if (now - last).abs() > last / 100.0 {
             (last, since) = (now, Instant::now());
         }
     }
-    process::resident_kib(&pids)
+    process::resident_kib(pids)
 }

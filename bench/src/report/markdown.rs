@@ -47,6 +47,7 @@ fn format_goal(goal: &Goal) -> String {
             let names: Vec<_> = systems.iter().map(|system| system.title()).collect();
             format!("{metric} {sign} {factor} × {}", names.join(" or "))
         }
+        GoalRival::OwnCase(case) => format!("{metric} {sign} {factor} × {case}"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Plot of the figures as bars, in SVG: one group for each row, each scaled to its longest bar.
 
+use crate::goal::SENDERS;
 use crate::results::{ResultRow, RunResults};
 use crate::stats::format_figure;
 use crate::system::BenchSystem;
@@ -17,6 +18,8 @@ const GAP: f64 = 14.0;
 /// Returns `true` if a row is drawn: each workload is drawn by the figure that its goal is about.
 fn is_drawn(row: &ResultRow) -> bool {
     let metric = match row.workload {
+        Workload::B6 if row.case == SENDERS => BenchMetric::Rate,
+        Workload::B6 => BenchMetric::P50,
         Workload::B1 | Workload::B2 | Workload::B5 | Workload::Growth => BenchMetric::Rate,
         Workload::B3 | Workload::B4 => BenchMetric::P50,
         Workload::B7 => BenchMetric::Cpu,

@@ -66,6 +66,11 @@ impl QuorateCluster {
         Ok(Self { servers, nodes, user, room, dir })
     }
 
+    /// Returns the addresses at which the nodes serve Matrix.
+    pub(crate) fn homeserver(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.http).collect()
+    }
+
     /// Returns the index of the node that leads.
     async fn leader(&self) -> anyhow::Result<usize> {
         let server = self.user.leader().await?;

@@ -5,14 +5,14 @@ use super::client::{BenchUser, message_request};
 use super::{NODES, QuorateCluster, QuorateNode};
 use crate::load::crowd::CrowdBoard;
 use crate::load::tasks::TaskGroup;
-use anyhow::{Context as _, bail, ensure};
+use crate::matrix::http::HttpConnection;
+use crate::matrix::poll::LongPoll;
+use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use quorate_wire::chat::v1::create_room_request::Preset;
-use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
-use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
@@ -32,70 +32,87 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A crowd of parked polls.
 pub(crate) struct PollCrowd {
     pub(crate) board: Arc<CrowdBoard>,
-    room: String,
-    user: BenchUser,
+    nodes: Vec<QuorateNode>,
     leader: usize,
-    _tasks: TaskGroup,
-    /// Sender that ends the writer when it is dropped.
-    _elsewhere: oneshot::Sender<()>,
+    /// Sender of the messages.
+    user: BenchUser,
+    room: String,
+    /// Users of the polls.
+    users: Vec<BenchUser>,
+    tasks: TaskGroup,
 }
 
 impl QuorateCluster {
-    /// Opens `polls` long polls, spread over all nodes.
+    /// Gathers the users of a crowd of `polls` long polls in a room; none of the polls is open yet.
     ///
     /// # Errors
     /// Fails if a request is refused.
     pub(crate) async fn crowd(&self, polls: usize) -> anyhow::Result<PollCrowd> {
         let room = self.user.create_room(0, Preset::Public, "crowd").await?;
         let users = self.members(USERS.min(polls), &room).await?;
-        let board = Arc::new(CrowdBoard::new(polls)?);
-        let mut tasks = TaskGroup::default();
-        let opened: Vec<_> = futures::stream::iter(0..polls)
-            .map(|n| {
-                let user = users.get(n % users.len().max(1));
-                async move { self.poll(n, user.context("there is no user")?).await }
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
-        for mut poll in opened {
-            let board = board.clone();
-            tasks.spawn(async move {
-                if let Err(error) = poll.follow(&board).await {
-                    board.fail("a poll", &error);
-                }
-            });
-        }
-        let leader = self.leader().await?;
-        let writer = OtherRoomWriter { nodes: self.nodes.clone(), leader, board: board.clone() };
-        let elsewhere = writer.start()?;
-        Ok(PollCrowd { board, room, user: self.user.clone(), leader, _tasks: tasks, _elsewhere: elsewhere })
-    }
-
-    async fn poll(&self, n: usize, user: &BenchUser) -> anyhow::Result<LongPoll> {
-        let node = self.nodes.get(n / USERS % NODES).context("no such node")?;
-        let stream = TcpStream::connect(node.http).await.context("cannot connect to the Matrix API")?;
-        let mut poll = LongPoll {
-            stream: BufStream::with_capacity(4096, 512, stream),
-            address: node.http,
-            bearer: user.bearer.clone(),
-            since: String::new(),
-            body: Vec::new(),
-        };
-        poll.ask(0).await?;
-        poll.answer().await?;
-        Ok(poll)
+        Ok(PollCrowd {
+            board: Arc::new(CrowdBoard::new(polls)?),
+            nodes: self.nodes.clone(),
+            leader: self.leader().await?,
+            user: self.user.clone(),
+            room,
+            users,
+            tasks: TaskGroup::default(),
+        })
     }
 }
 
 impl PollCrowd {
+    /// Opens polls by their numbers, spread over all nodes, and returns when they wait; those before them are open.
+    ///
+    /// # Errors
+    /// Fails if a request is refused.
+    pub(crate) async fn park(&mut self, polls: Range<usize>) -> anyhow::Result<()> {
+        let open = polls.end as u64;
+        let crowd = &*self;
+        let begun: Vec<_> =
+            futures::stream::iter(polls).map(|n| crowd.begin(n)).buffer_unordered(AT_ONCE).try_collect().await?;
+        for poll in begun {
+            let board = self.board.clone();
+            self.tasks.spawn(async move {
+                if let Err(error) = follow(poll, &board).await {
+                    board.fail("a poll", &error);
+                }
+            });
+        }
+        self.until(|board| board.asking() >= open).await.context("not all polls were sent")
+    }
+
+    async fn begin(&self, n: usize) -> anyhow::Result<LongPoll> {
+        let node = self.nodes.get(n / USERS % NODES).context("no such node")?;
+        let user = self.users.get(n % self.users.len().max(1)).context("there is no user")?;
+        LongPoll::begin(HttpConnection::open(node.http, &user.bearer).await?).await
+    }
+
+    /// Waits until every poll is parked.
+    ///
+    /// # Errors
+    /// Fails if a poll has failed, or was not renewed in time.
+    pub(crate) async fn all_parked(&self) -> anyhow::Result<()> {
+        self.until(CrowdBoard::all_ask).await.context("not all polls were renewed")?;
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
+    }
+
+    /// Starts a writer in another room, who writes until what is returned is dropped.
+    ///
+    /// # Errors
+    /// Fails if no thread can be started.
+    pub(crate) fn write_elsewhere(&self) -> anyhow::Result<oneshot::Sender<()>> {
+        OtherRoomWriter { nodes: self.nodes.clone(), leader: self.leader, board: self.board.clone() }.start()
+    }
+
     /// Sends one message to the crowd, and returns when everybody has it.
     ///
     /// # Errors
     /// Fails if not everybody has received it in time.
     pub(crate) async fn round(&self) -> anyhow::Result<()> {
-        self.until(CrowdBoard::all_ask).await.context("not all polls were renewed")?;
-        tokio::time::sleep(PAUSE).await;
+        self.all_parked().await?;
         let number = crate::payload::next_number();
         self.board.begin(number, Instant::now());
         let mut client = self.user.client(self.leader)?;
@@ -146,7 +163,8 @@ impl OtherRoomWriter {
     }
 
     async fn write(&self) -> anyhow::Result<()> {
-        let user = BenchUser::register(&self.nodes, self.leader, "elsewhere").await?;
+        let name = format!("elsewhere-{}", crate::payload::next_number());
+        let user = BenchUser::register(&self.nodes, self.leader, &name).await?;
         let room = user.create_room(self.leader, Preset::Private, "elsewhere").await?;
         let mut client = user.client(self.leader)?;
         let every = Duration::from_secs_f64(1.0 / ELSEWHERE);
@@ -160,64 +178,10 @@ impl OtherRoomWriter {
     }
 }
 
-struct LongPoll {
-    stream: BufStream<TcpStream>,
-    address: SocketAddr,
-    bearer: String,
-    since: String,
-    body: Vec<u8>,
-}
-
-impl LongPoll {
-    async fn follow(&mut self, board: &CrowdBoard) -> anyhow::Result<()> {
-        loop {
-            self.ask(WAIT_MS).await?;
-            board.asked();
-            self.answer().await?;
-            board.answered(&self.body);
-        }
-    }
-
-    async fn ask(&mut self, timeout: u32) -> anyhow::Result<()> {
-        let Self { address, bearer, since, .. } = self;
-        let since = if since.is_empty() { String::new() } else { format!("&since={since}") };
-        let request = format!(
-            "GET /_matrix/client/v3/sync?timeout={timeout}{since} HTTP/1.1\r\nHost: {address}\r\n\
-             Authorization: {bearer}\r\n\r\n"
-        );
-        self.stream.write_all(request.as_bytes()).await?;
-        Ok(self.stream.flush().await?)
-    }
-
-    /// Reads an answer, and the token from which the next poll goes on.
-    async fn answer(&mut self) -> anyhow::Result<()> {
-        let mut line = String::new();
-        let mut status = String::new();
-        let mut length = 0;
-        loop {
-            line.clear();
-            ensure!(self.stream.read_line(&mut line).await? > 0, "the connection was closed");
-            let head = line.trim_end();
-            if head.is_empty() {
-                break;
-            }
-            if status.is_empty() {
-                status = head.to_owned();
-            }
-            if let Some((name, value)) = head.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().context("invalid Content-Length")?;
-            }
-        }
-        self.body.resize(length, 0);
-        self.stream.read_exact(&mut self.body).await?;
-        if !status.contains(" 200 ") {
-            bail!("{status}: {}", String::from_utf8_lossy(&self.body));
-        }
-        let text = String::from_utf8_lossy(&self.body);
-        let (_, behind) = text.split_once(r#""next_batch":""#).context("/sync response without next_batch")?;
-        self.since = behind.split('"').next().unwrap_or_default().to_owned();
-        Ok(())
+async fn follow(mut poll: LongPoll, board: &CrowdBoard) -> anyhow::Result<()> {
+    loop {
+        poll.ask(WAIT_MS).await?;
+        board.asked();
+        board.answered(poll.answer().await?);
     }
 }
