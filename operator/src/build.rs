@@ -2,11 +2,13 @@
 //! a clock or randomness. The expected results are in `golden/`; run the tests with `UPDATE_GOLDEN=1` after an intended
 //! change.
 
+mod accounts;
 mod config;
 #[cfg(test)]
 mod coverage;
 mod disruption_budget;
 mod pod;
+mod secrets;
 mod service;
 mod service_account;
 mod stateful_set;
@@ -15,6 +17,7 @@ mod template;
 pub(crate) use config::FILE as CONFIG_FILE;
 pub use config::{config_map, config_name, config_text};
 pub use stateful_set::stateful_set;
+pub(crate) use template::short_hash;
 pub use template::{RecordedTemplate, TemplateChoice, choose_template};
 
 use crate::{cluster::ValidCluster, names, observed::ConfigView};

@@ -1,5 +1,6 @@
 //! `validate`: turns a ChatCluster as written into a [`ValidCluster`] that is known to be valid.
 
+use crate::secret_inputs::SecretInputs;
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
 use quorate_crd::{ChatCluster, ChatClusterSpec, DurationError, QuantityError, annotation, label, parse_quantity};
@@ -22,6 +23,8 @@ pub struct ValidCluster {
     pub storage_bytes: u64,
     /// `true` if pods have IPv6 addresses, alone or beside IPv4 ones.
     pub ipv6: bool,
+    /// Values of the Secrets that the spec refers to, once they have been observed.
+    pub secrets: SecretInputs,
     /// Value of the annotation that lets a newer operator's pod template roll out.
     pub accepted_template: Option<String>,
     /// Owner reference for the objects that the ChatCluster owns.
@@ -41,6 +44,12 @@ pub struct SpecDurations {
     pub rate_limit_per: Duration,
     /// Parsed value of `chat.sessionLifetime`.
     pub session_lifetime: Duration,
+    /// Parsed value of `chat.accounts.accessTokenLifetime`.
+    pub access_token_lifetime: Duration,
+    /// Parsed value of `chat.accounts.jwt.leeway`; zero if there is none.
+    pub jwt_leeway: Duration,
+    /// Parsed value of `chat.presence.podTimeout`.
+    pub presence_pod_timeout: Duration,
     /// Parsed value of `progressDeadline`.
     pub progress_deadline: Duration,
 }
@@ -80,6 +89,7 @@ impl ValidCluster {
             times: SpecDurations::parse(&spec)?,
             storage_bytes: parse_quantity(&spec.storage.size)?,
             ipv6: false,
+            secrets: SecretInputs::default(),
             accepted_template: object.annotations().get(annotation::ACCEPT_TEMPLATE).cloned(),
             owner: object.controller_owner_ref(&()).ok_or(ValidationError::Metadata("uid"))?,
             spec,
@@ -91,6 +101,12 @@ impl ValidCluster {
     #[must_use]
     pub fn in_network(self, ipv6: bool) -> Self {
         Self { ipv6, ..self }
+    }
+
+    /// Sets what has become known of the Secrets that the spec refers to.
+    #[must_use]
+    pub fn with_secrets(self, secrets: SecretInputs) -> Self {
+        Self { secrets, ..self }
     }
 
     /// Returns `namespace/name`, the key under which the operator remembers things about the cluster.
@@ -131,12 +147,20 @@ impl SpecDurations {
     fn parse(spec: &ChatClusterSpec) -> Result<Self, ValidationError> {
         let field = |name: &'static str| move |error| ValidationError::Duration(name, error);
         let raft = &spec.raft;
+        let accounts = &spec.chat.accounts;
+        let leeway = accounts.jwt.as_ref().map(|jwt| jwt.leeway.parse()).transpose();
         Ok(Self {
             heartbeat: raft.heartbeat_interval.parse().map_err(field("raft.heartbeatInterval"))?,
             election_min: raft.election_timeout.min.parse().map_err(field("raft.electionTimeout.min"))?,
             election_max: raft.election_timeout.max.parse().map_err(field("raft.electionTimeout.max"))?,
             rate_limit_per: spec.chat.rate_limit.per.parse().map_err(field("chat.rateLimit.per"))?,
             session_lifetime: spec.chat.session_lifetime.parse().map_err(field("chat.sessionLifetime"))?,
+            access_token_lifetime: accounts
+                .access_token_lifetime
+                .parse()
+                .map_err(field("chat.accounts.accessTokenLifetime"))?,
+            jwt_leeway: leeway.map_err(field("chat.accounts.jwt.leeway"))?.unwrap_or_default(),
+            presence_pod_timeout: spec.chat.presence.pod_timeout.parse().map_err(field("chat.presence.podTimeout"))?,
             progress_deadline: spec.progress_deadline.parse().map_err(field("progressDeadline"))?,
         })
     }

@@ -260,6 +260,7 @@ async fn reconcile_cluster(object: &ChatCluster, context: &ReconcileContext) -> 
     let seen =
         Box::pin(observe::observe_cluster(&context.client, &context.hub, &context.notices, &cluster, previous.clone()))
             .await?;
+    let cluster = cluster.with_secrets(seen.secrets.clone());
     let plan = plan::make_plan(&cluster, &seen.observed);
     let is_applied = apply::is_applied(&context.ledger, &cluster, &seen.live, plan.resources.as_deref());
     let mut outcome = PlanOutcome {
@@ -377,6 +378,7 @@ mod tests {
         fake_api::{Answer, FakeApi, Refuse},
         fixture,
     };
+    use quorate_crd::{SecretKeyRef, annotation};
     use serde_json::json;
     use tokio::sync::mpsc;
 
@@ -450,6 +452,31 @@ mod tests {
         });
         let status = stalled_over("/api/v1/namespaces/chat/configmaps/team-cluster", marker).await;
         assert!(status.contains("ServerNameDiffers") && status.contains("old.example.org"), "{status}");
+    }
+
+    #[tokio::test]
+    async fn pods_are_made_once_the_secret_that_they_need_is_there() {
+        let api = FakeApi::default();
+        let mut object = fixture::chat_cluster();
+        object.spec.chat.accounts.shared_secret_ref =
+            Some(SecretKeyRef { name: "administration".into(), key: "secret".into() });
+        let object = Arc::new(DeserializeGuard(Ok(object)));
+        let context = context(&api);
+        reconcile(Arc::clone(&object), Arc::clone(&context)).await.expect("a look");
+        assert!(!api.was_written("statefulsets"), "its pods would only wait");
+        let status = api.last("chatclusters/team/status").expect("a status");
+        assert!(
+            status.contains("SecretUnusable") && status.contains("Secret administration does not exist"),
+            "{status}"
+        );
+        let secret = json!({"metadata": {"name": "administration"}, "data": {"secret": "aHVzaA=="}});
+        api.store("/api/v1/namespaces/chat/secrets/administration", secret);
+        reconcile(object, context).await.expect("a look");
+        let set = api.last("statefulsets").expect("a StatefulSet");
+        assert!(set.contains(annotation::SECRETS), "{set}");
+        for value in ["hush", "aHVzaA=="] {
+            assert!(!set.contains(value), "the value is in nothing that is written: {set}");
+        }
     }
 
     #[tokio::test]

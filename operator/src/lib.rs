@@ -29,6 +29,7 @@ pub mod observed;
 pub mod plan;
 pub mod pod_watch;
 pub mod quorum;
+pub mod secret_inputs;
 pub mod server;
 pub mod status;
 pub mod tls;

@@ -12,7 +12,9 @@ use crate::{
     names,
     observed::{LeaderContact, MemberSlot, ObservedState, StatefulSetView},
     pod_watch::{PeerIdentity, WatchHub, WatchTarget},
-    quorum, words,
+    quorum,
+    secret_inputs::{SecretInputs, inspect_inputs, secret_references},
+    words,
 };
 use k8s_openapi::{
     api::{
@@ -48,6 +50,8 @@ pub struct ObserveError {
 pub struct ClusterObservation {
     /// Observed state, the input of `plan`.
     pub observed: ObservedState,
+    /// Values of the Secrets that the spec refers to.
+    pub secrets: SecretInputs,
     /// Live objects by kind and name.
     pub live: LiveVersions,
     /// Identity to present to the pods' admin APIs; `None` if the Secret lacks it.
@@ -86,7 +90,8 @@ pub async fn observe_cluster(
     cluster: &ValidCluster,
     previous: ChatClusterStatus,
 ) -> Result<ClusterObservation, ObserveError> {
-    let objects = Box::pin(read_objects(client, cluster)).await?;
+    let reads = Box::pin(async { tokio::try_join!(read_objects(client, cluster), read_secrets(client, cluster)) });
+    let (objects, referenced) = reads.await?;
     let now = Timestamp::now();
     let (peer_tls, identity) =
         secrets::inspect_secrets(objects.peer_ca.as_ref(), objects.peer_tls.as_ref(), objects.admin_tls.as_ref(), now);
@@ -123,7 +128,7 @@ pub async fn observe_cluster(
         previous,
     };
     observed.sight.leader_unheard = hub.leader_unheard(&reference, quorum::find_leader(&observed).is_some());
-    Ok(ClusterObservation { live, identity, pod_uids: uids, observed })
+    Ok(ClusterObservation { secrets: inspect_inputs(cluster, &referenced), live, identity, pod_uids: uids, observed })
 }
 
 /// Finds out why pods or volumes do not come up where their own status does not say. Warnings are read only in that
@@ -206,6 +211,16 @@ async fn read_objects(client: &Client, cluster: &ValidCluster) -> Result<RawObje
     };
     unlabelled_claims(client, cluster, &mut objects).await?;
     Ok(objects)
+}
+
+/// Reads the Secrets that the spec refers to, each once, and returns those that exist by name. They are read at each
+/// reconcile, because they can be neither listed nor watched: a change is noticed within the time of a resync.
+async fn read_secrets(client: &Client, cluster: &ValidCluster) -> Result<BTreeMap<String, Secret>, ObserveError> {
+    let references = secret_references(&cluster.spec).into_iter();
+    let names: BTreeSet<String> = references.map(|(_, reference)| reference.name.clone()).collect();
+    let reads = names.into_iter().map(|name| get_object::<Secret>(client, &cluster.namespace, name));
+    let found = futures::future::try_join_all(reads).await?.into_iter().flatten();
+    Ok(found.map(|secret| (secret.metadata.name.clone().unwrap_or_default(), secret)).collect())
 }
 
 /// Reads by name the claims that the list by labels does not show.

@@ -243,6 +243,12 @@ pub fn make_plan(cluster: &ValidCluster, observed: &ObservedState) -> ReconcileP
         plan.blocked = Some(blocked);
         return plan;
     }
+    let unusable = preconditions::unusable_secrets(cluster, observed);
+    // Pods that do not exist yet would only wait for the Secret. Those that exist must be looked after meanwhile.
+    if unusable.is_some() && observed.stateful_set.is_none() {
+        plan.blocked = unusable;
+        return plan;
+    }
     let template_is_new = template_is_new(cluster, observed);
     match next_move(cluster, observed) {
         // The observed revisions are out of date.
@@ -255,6 +261,8 @@ pub fn make_plan(cluster: &ValidCluster, observed: &ObservedState) -> ReconcileP
     if plan.operation.is_none() && plan.blocked.is_none() && template_is_new {
         plan.operation = Some(rollout::template_operation());
     }
+    // After any other problem, which is more urgent: it is about the data.
+    plan.blocked = plan.blocked.or(unusable);
     plan.chores = plan_chores(cluster, observed, template_is_new);
     plan.resources = Some(Box::new(desired_resources(cluster, observed, plan.step.as_ref(), template_is_new)));
     plan

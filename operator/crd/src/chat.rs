@@ -1,10 +1,11 @@
-use crate::DurationString;
 use crate::duration::bounded_duration_rule;
+use crate::web_url::web_url_rule;
+use crate::{AccountsSpec, DurationString, PresenceSpec};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Chat server settings: registration, administrators, rate limit and session lifetime.
+/// Chat server settings: registration, accounts, administrators, rate limit, session lifetime and presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -14,9 +15,16 @@ use serde::{Deserialize, Serialize};
     )).message("sessionLifetime must be from 1s to 87600h (ten years); ms is milliseconds, m is minutes"),
 )]
 pub struct ChatSpec {
-    /// Registration policy: `Open` lets anyone create an account, `Closed` lets nobody.
+    /// Registration policy: `Open` lets anyone create an account, `Token` whoever knows a token (with Matrix clients
+    /// only), `Closed` nobody. Tokens are created with `chatctl admin tokens`; one more may be in
+    /// `accounts.registrationTokenSecretRef`.
     #[serde(default)]
     pub registration: RegistrationPolicy,
+    /// Registration by token or by administrators, terms of service, and logins with tokens of an identity provider.
+    // Omitted if it has the defaults, like `presence`: the inputs of the pod template are compared as text, and a newly
+    // added field must not restart pods.
+    #[serde(default, skip_serializing_if = "AccountsSpec::is_default")]
+    pub accounts: AccountsSpec,
     /// Localparts (user names without `@` and server name) of the users who may read the status of the whole cluster
     /// (`/_quorate/status`). Register each account before adding its name: a name on this list can no longer be
     /// registered.
@@ -31,6 +39,16 @@ pub struct ChatSpec {
     /// Time without use after which a login expires.
     #[serde(default = "session_lifetime")]
     pub session_lifetime: DurationString,
+    /// Address at which Matrix clients reach this server, such as `https://chat.example.org`, which
+    /// `/.well-known/matrix/client` tells them.
+    #[serde(default, rename = "publicBaseURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = Rule::new(web_url_rule())
+        .message("publicBaseURL must be a URL such as https://chat.example.org"))]
+    pub public_base_url: Option<String>,
+    /// Presence: who is online of those with whom a user shares a room.
+    #[serde(default, skip_serializing_if = "PresenceSpec::is_default")]
+    pub presence: PresenceSpec,
 }
 
 /// Policy for creating accounts.
@@ -39,6 +57,8 @@ pub enum RegistrationPolicy {
     /// Anyone who can reach the server may create an account.
     #[default]
     Open,
+    /// Whoever knows a registration token may create an account.
+    Token,
     /// Nobody may create an account.
     Closed,
 }
@@ -118,9 +138,12 @@ impl Default for ChatSpec {
     fn default() -> Self {
         Self {
             registration: RegistrationPolicy::default(),
+            accounts: AccountsSpec::default(),
             administrators: Vec::new(),
             rate_limit: RateLimitSpec::default(),
             session_lifetime: session_lifetime(),
+            public_base_url: None,
+            presence: PresenceSpec::default(),
         }
     }
 }

@@ -33,6 +33,9 @@ pub mod annotation {
     /// Contents of the configurations that are in use, by ConfigMap name. Set on the StatefulSet, so that a lost
     /// ConfigMap can be recreated unchanged.
     pub const CONFIGS: &str = "chat.quorate.dev/configs";
+    /// Hash of the values of the Secrets that the spec refers to. Set on the pods, which read them at startup, so that a
+    /// changed value restarts them one at a time.
+    pub const SECRETS: &str = "chat.quorate.dev/secrets";
     /// Acceptance of a newer operator's pod template: any new value on a ChatCluster rolls that template out.
     pub const ACCEPT_TEMPLATE: &str = "chat.quorate.dev/accept-template";
 }

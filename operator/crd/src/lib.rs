@@ -9,26 +9,33 @@
 // KubeSchema derives helper types that repeat the visibility of the type they help.
 #![allow(unreachable_pub)]
 
+mod accounts;
 mod chat;
 mod duration;
 mod labels;
 mod pod;
+mod presence;
 mod quantity;
 mod raft;
 mod schema;
+mod secret;
 mod service;
 mod spec;
 mod status;
 mod storage;
 mod traces;
+mod web_url;
 
+pub use accounts::{AccountsSpec, JwtAlgorithm, JwtSpec, TermsSpec};
 pub use chat::{ChatSpec, LogFormat, LogLevel, LogSpec, RateLimitSpec, RegistrationPolicy};
 pub use duration::{DurationError, DurationString};
 pub use labels::{annotation, label};
 pub use pod::{PodMetadata, PodTemplate, PodUser};
+pub use presence::PresenceSpec;
 pub use quantity::{QuantityError, parse_quantity};
 pub use raft::{ElectionTimeout, RaftSpec};
 pub use schema::chat_cluster_crd;
+pub use secret::SecretKeyRef;
 pub use service::{DisruptionBudgetSpec, ServiceSpec, ServiceType};
 pub use spec::{ChatCluster, ChatClusterSpec, MOST_REPLICAS, PullPolicy};
 pub use status::{

@@ -168,6 +168,119 @@ fn administrators_are_names_of_users() {
     assert_eq!(verdict(&with("/spec/chat/administrators", json!(["alice", "b.c=d"])), None), Ok(()));
 }
 
+/// Returns a section with every field, as the API server stores it.
+fn accounts() -> Value {
+    json!({
+        "registrationTokenSecretRef": {"name": "team-accounts", "key": "token"},
+        "sharedSecretRef": {"name": "team-accounts", "key": "shared-secret"},
+        "terms": {"url": "https://chat.example.org/terms", "version": "1.0"},
+        "accessTokenLifetime": "5m",
+        "jwt": {
+            "algorithm": "RS256",
+            "keySecretRef": {"name": "idp.example.org", "key": "public.pem"},
+            "issuer": "https://id.example.org",
+            "audiences": ["chat"],
+            "leeway": "1m",
+        },
+    })
+}
+
+/// Returns a valid object with one value of its accounts replaced.
+fn with_account(pointer: &str, value: Value) -> Value {
+    let mut accounts = accounts();
+    *accounts.pointer_mut(pointer).expect("the place is there") = value;
+    with("/spec/chat/accounts", accounts)
+}
+
+#[test]
+fn registration_by_token_needs_no_secret_as_administrators_create_tokens() {
+    for registration in ["Open", "Token", "Closed"] {
+        let mut object = with("/spec/chat/registration", json!(registration));
+        assert_eq!(verdict(&object, None), Ok(()), "{registration}");
+        object["spec"]["chat"]["accounts"] = accounts();
+        assert_eq!(verdict(&object, None), Ok(()), "{registration}");
+    }
+}
+
+#[test]
+fn secrets_are_named_by_their_name_and_key() {
+    for name in ["Team", "-team", "a b", "team/"] {
+        let message = "name must be the name of a Secret";
+        refused(&with_account("/sharedSecretRef/name", json!(name)), None, message);
+        refused(&with_account("/jwt/keySecretRef/name", json!(name)), None, message);
+    }
+    for key in ["a b", "a/b", ""] {
+        let message = "key must be a key of a Secret";
+        refused(&with_account("/registrationTokenSecretRef/key", json!(key)), None, message);
+    }
+}
+
+#[test]
+fn tokens_of_an_identity_provider_need_an_algorithm_and_a_key() {
+    let schema = schema();
+    let accounts = &schema["properties"]["spec"]["properties"]["chat"]["properties"]["accounts"];
+    let jwt = &accounts["properties"]["jwt"];
+    let required = |section: &Value, field: &str| {
+        let fields = section["required"].as_array().cloned().unwrap_or_default();
+        assert!(fields.contains(&json!(field)), "{field} of {section}");
+    };
+    required(jwt, "algorithm");
+    required(jwt, "keySecretRef");
+    required(&jwt["properties"]["keySecretRef"], "name");
+    required(&jwt["properties"]["keySecretRef"], "key");
+    // A version without an address would be the version of nothing.
+    required(&accounts["properties"]["terms"], "url");
+    assert_eq!(jwt["properties"]["algorithm"]["enum"], json!(["HS256", "RS256", "ES256", "EdDSA"]));
+}
+
+#[test]
+fn an_audience_is_one_word_of_a_list_that_chatd_separates_by_commas() {
+    for audience in ["a,b", "a b", "", " "] {
+        refused(&with_account("/jwt/audiences", json!(["chat", audience])), None, "audiences must not be blank");
+    }
+    assert_eq!(verdict(&with_account("/jwt/audiences", json!(["https://chat.example.org", "x"])), None), Ok(()));
+}
+
+#[test]
+fn durations_of_accounts_and_presence_have_bounds() {
+    let presence = |timeout: &str| with("/spec/chat/presence", json!({"enabled": true, "podTimeout": timeout}));
+    for (object, words) in [
+        (with_account("/accessTokenLifetime", json!("999ms")), "accessTokenLifetime must be from 1s"),
+        (with_account("/jwt/leeway", json!("61m")), "leeway must be at most 1h"),
+        (presence("599ms"), "podTimeout must be from 600ms"),
+        (presence("11m"), "podTimeout must be from 600ms"),
+    ] {
+        refused(&object, None, words);
+    }
+    for object in
+        [with_account("/accessTokenLifetime", json!("soon")), with_account("/jwt/leeway", json!("0s")), presence("1d")]
+    {
+        refused(&object, None, "must be a duration of at least 10ms");
+    }
+}
+
+#[test]
+fn addresses_for_people_are_urls() {
+    for url in ["chat.example.org", "https://", "https://a..b", "https://user@a", "https://a:0", "https://a b"] {
+        refused(&with("/spec/chat/publicBaseURL", json!(url)), None, "publicBaseURL must be a URL");
+        refused(&with_account("/terms/url", json!(url)), None, "url must be a URL");
+    }
+    for url in ["https://chat.example.org", "http://10.0.0.1:8008/", "https://[::1]:8448/terms?v=1#top"] {
+        assert_eq!(verdict(&with("/spec/chat/publicBaseURL", json!(url)), None), Ok(()), "{url}");
+    }
+}
+
+#[test]
+fn fields_with_defaults_that_came_later_are_not_written() {
+    // An operator that knows them must not restart the pods of objects that were written before.
+    let object = with("/spec/chat/presence", json!({"enabled": true, "podTimeout": "30s"}));
+    let object: quorate_crd::ChatCluster = serde_json::from_value(object).expect("an object");
+    let chat = serde_json::to_value(object.spec.chat).expect("JSON");
+    for field in ["accounts", "presence", "publicBaseURL"] {
+        assert!(chat.get(field).is_none(), "{field}: {chat}");
+    }
+}
+
 #[test]
 fn traces_go_to_an_address_that_there_can_be() {
     for endpoint in ["http://[::", "http://", "https://collector:4317", "http://collector:99999", "collector"] {
@@ -227,6 +340,9 @@ fn what_the_definition_takes_is_what_chatd_takes() {
             let mut object = valid();
             object["spec"]["traces"] = json!({"endpoint": "http://collector", "sampleRatio": "0.01"});
             object["spec"]["chat"]["administrators"] = json!(["alice"]);
+            object["spec"]["chat"]["accounts"] = accounts();
+            object["spec"]["chat"]["publicBaseURL"] = json!("https://chat.example.org");
+            object["spec"]["chat"]["presence"] = json!({"enabled": true, "podTimeout": "30s"});
             *object.pointer_mut(place).expect("the place is there") = value.clone();
             object
         };

@@ -6,6 +6,7 @@ use crate::{
     fake_api::{Answer, FakeApi, Refuse},
     fixture,
     observed::{MemberSlot, OwnedObject, PeerTls, PodView},
+    secret_inputs::SecretInputs,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ fn seen() -> ClusterObservation {
     let observed = crate::observed::ObservedState { slots: vec![slot], ..fixture::nothing_seen() };
     ClusterObservation {
         observed,
+        secrets: SecretInputs::default(),
         live: LiveVersions::default(),
         identity: None,
         pod_uids: [("team-1".into(), "uid-1".into())].into(),

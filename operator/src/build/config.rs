@@ -1,4 +1,8 @@
-use super::{object_meta, template::short_hash};
+use super::{
+    accounts::{AccountsConfig, PresenceConfig, accounts_config, presence_config},
+    object_meta,
+    template::short_hash,
+};
 use crate::{
     cluster::ValidCluster,
     names::{PORT_GRPC, PORT_HTTP, PORT_METRICS, PORT_PEER},
@@ -22,10 +26,16 @@ struct ChatdConfig<'a> {
     raft: RaftConfig,
     sessions: SessionConfig,
     registration: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accounts: Option<AccountsConfig<'a>>,
     // Absent rather than empty, like `traces`: a different text means a new ConfigMap and a rollout.
     #[serde(skip_serializing_if = "String::is_empty")]
     administrators: String,
     rate_limit: RateLimit,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_base_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence: Option<PresenceConfig>,
     log: LogConfig,
     #[serde(skip_serializing_if = "Option::is_none")]
     traces: Option<TraceConfig<'a>>,
@@ -106,7 +116,15 @@ pub fn config_name(cluster: &ValidCluster) -> String {
 pub fn config_text(cluster: &ValidCluster) -> String {
     let times = cluster.times;
     // Without `..`, as in `template::inputs`, so that a newly added setting is written or left out on purpose.
-    let ChatSpec { registration, administrators, rate_limit, session_lifetime: _ } = &cluster.spec.chat;
+    let ChatSpec {
+        registration,
+        accounts: _,
+        administrators,
+        rate_limit,
+        session_lifetime: _,
+        public_base_url,
+        presence: _,
+    } = &cluster.spec.chat;
     let RateLimitSpec { enabled, messages, per: _ } = rate_limit;
     let LogSpec { format, level: least } = cluster.spec.log;
     // On Linux `[::]` covers both families; on an IPv4-only cluster the kernel may support no other.
@@ -131,10 +149,14 @@ pub fn config_text(cluster: &ValidCluster) -> String {
         sessions: SessionConfig { lifetime: duration_text(times.session_lifetime) },
         registration: match registration {
             RegistrationPolicy::Open => "open",
+            RegistrationPolicy::Token => "token",
             RegistrationPolicy::Closed => "closed",
         },
+        accounts: accounts_config(cluster),
         administrators: administrators.join(","),
         rate_limit: RateLimit { enabled: *enabled, messages: *messages, per: duration_text(times.rate_limit_per) },
+        public_base_url: public_base_url.as_deref(),
+        presence: presence_config(cluster),
         log: LogConfig {
             format: match format {
                 LogFormat::Json => "json",
@@ -163,7 +185,7 @@ fn level_name(level: LogLevel) -> &'static str {
 }
 
 /// Formats a duration in a single unit, which every parser of durations accepts.
-fn duration_text(duration: Duration) -> String {
+pub(super) fn duration_text(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => format!("{}s", duration.as_secs()),
         _ => format!("{}ms", duration.as_millis()),

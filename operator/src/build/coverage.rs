@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Fields with Kubernetes types or maps: one value stands for everything in them.
-const WHOLE: [&str; 9] = [
+const WHOLE: [&str; 13] = [
     "imagePullSecrets",
     "podTemplate.affinity",
     "podTemplate.topologySpreadConstraints",
@@ -18,6 +18,10 @@ const WHOLE: [&str; 9] = [
     "podTemplate.env",
     "podTemplate.nodeSelector",
     "chat.administrators",
+    "chat.accounts.registrationTokenSecretRef",
+    "chat.accounts.sharedSecretRef",
+    "chat.accounts.jwt.keySecretRef",
+    "chat.accounts.jwt.audiences",
     "service.annotations",
 ];
 
@@ -60,11 +64,28 @@ fn values() -> Vec<(&'static str, Value, &'static str)> {
         ("podTemplate.user", json!("Assigned"), r#""securityContext":{"fsGroupChangePolicy""#),
         ("podTemplate.env", json!([{"name": "RUST_BACKTRACE", "value": "1"}]), "RUST_BACKTRACE"),
         ("chat.registration", json!("Closed"), "registration: closed"),
+        (
+            "chat.accounts.registrationTokenSecretRef",
+            json!({"name": "doors", "key": "token"}),
+            r#""path":"registration-token""#,
+        ),
+        ("chat.accounts.sharedSecretRef", json!({"name": "admins", "key": "secret"}), r#""name":"admins""#),
+        ("chat.accounts.terms.url", json!("https://example.org/terms"), "termsUrl: https://example.org/terms"),
+        ("chat.accounts.terms.version", json!("2.1"), "termsVersion: '2.1'"),
+        ("chat.accounts.accessTokenLifetime", json!("7m"), "accessTokenLifetime: 420s"),
+        ("chat.accounts.jwt.algorithm", json!("EdDSA"), "algorithm: EdDSA"),
+        ("chat.accounts.jwt.keySecretRef", json!({"name": "idp", "key": "public.pem"}), r#""key":"public.pem""#),
+        ("chat.accounts.jwt.issuer", json!("https://id.example.org"), "issuer: https://id.example.org"),
+        ("chat.accounts.jwt.audiences", json!(["chat", "phone"]), "audiences: chat,phone"),
+        ("chat.accounts.jwt.leeway", json!("9s"), "leeway: 9s"),
         ("chat.administrators", json!(["alice"]), "administrators: alice"),
         ("chat.rateLimit.enabled", json!(false), "enabled: false"),
         ("chat.rateLimit.messages", json!(77), "messages: 77"),
         ("chat.rateLimit.per", json!("33s"), "per: 33s"),
         ("chat.sessionLifetime", json!("50h"), "lifetime: 180000s"),
+        ("chat.publicBaseURL", json!("https://chat.example.org"), "publicBaseUrl: https://chat.example.org"),
+        ("chat.presence.enabled", json!(false), "presence:\n  enabled: false"),
+        ("chat.presence.podTimeout", json!("44s"), "podTimeout: 44s"),
         ("log.format", json!("text"), "format: text"),
         ("log.level", json!("debug"), "level: debug"),
         ("traces.endpoint", json!("http://collector:4317"), "endpoint: http://collector:4317"),
@@ -93,19 +114,31 @@ fn walk(schema: &Value, path: String, found: &mut BTreeSet<String>) {
     }
 }
 
-fn with(path: &str, value: Value) -> ValidCluster {
-    let mut object = serde_json::to_value(fixture::chat_cluster()).expect("JSON");
-    if path == "traces.sampleRatio" {
-        object["spec"]["traces"] = json!({"endpoint": "http://elsewhere:4317"});
-    }
-    let mut at = &mut object["spec"];
+/// Returns the optional sections that have required fields, each with a value to start from.
+fn sections() -> [(&'static str, Value); 3] {
+    [
+        ("traces", json!({"endpoint": "http://elsewhere:4317"})),
+        ("chat.accounts.terms", json!({"url": "https://elsewhere.example.org"})),
+        ("chat.accounts.jwt", json!({"algorithm": "HS256", "keySecretRef": {"name": "other", "key": "other"}})),
+    ]
+}
+
+fn set(spec: &mut Value, path: &str, value: Value) {
+    let mut at = spec;
     for key in path.split('.') {
         at = &mut at[key];
     }
     *at = value;
-    if path == "traces.endpoint" {
-        object["spec"]["traces"]["sampleRatio"] = json!("0.01");
+}
+
+fn with(path: &str, value: Value) -> ValidCluster {
+    let mut object = serde_json::to_value(fixture::chat_cluster()).expect("JSON");
+    for (section, start) in sections() {
+        if path.starts_with(&format!("{section}.")) {
+            set(&mut object["spec"], section, start);
+        }
     }
+    set(&mut object["spec"], path, value);
     let object: ChatCluster = serde_json::from_value(object).expect("an object");
     ValidCluster::validate(&object).expect("a valid object")
 }

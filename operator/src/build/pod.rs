@@ -1,7 +1,10 @@
 //! Builder of the pod template.
 
 use crate::{
-    build::config::{FILE, config_name},
+    build::{
+        config::{FILE, config_name},
+        secrets::{secret_mount, secret_volume},
+    },
     cluster::ValidCluster,
     names::{self, CONTAINER, DATA, PORT_GRPC, PORT_HTTP, PORT_METRICS, PORT_PEER},
 };
@@ -17,7 +20,7 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use quorate_crd::PodUser;
+use quorate_crd::{PodUser, annotation};
 use std::collections::BTreeMap;
 
 pub(super) const DATA_FOLDER: &str = "/var/lib/quorate";
@@ -36,6 +39,8 @@ pub(super) fn pod_template(cluster: &ValidCluster) -> PodTemplateSpec {
     labels.extend(names::object_labels(&cluster.name));
     let mut annotations = scrape_annotations();
     annotations.extend(wanted.metadata.annotations.clone());
+    let revision = cluster.secrets.revision().map(|revision| (annotation::SECRETS.to_owned(), revision.to_owned()));
+    annotations.extend(revision);
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
         spec: Some(pod_spec(cluster)),
@@ -143,14 +148,7 @@ fn chatd_container(cluster: &ValidCluster) -> Container {
         }),
         // chatd writes no termination message; the end of its log says why it ended, and the status reports it.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(vec![
-            volume_mount(DATA, DATA_FOLDER, false),
-            // Whole directories without subPath, because files mounted by subPath never change.
-            volume_mount("config", CONFIG_FOLDER, true),
-            volume_mount("peer-tls", TLS_FOLDER, true),
-            // Writable, because the root file system is not.
-            volume_mount("tmp", "/tmp", false),
-        ]),
+        volume_mounts: Some(volume_mounts(cluster)),
         ..Container::default()
     }
 }
@@ -206,7 +204,20 @@ fn http_probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     }
 }
 
-fn volume_mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+fn volume_mounts(cluster: &ValidCluster) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        volume_mount(DATA, DATA_FOLDER, false),
+        // Whole directories without subPath, because files mounted by subPath never change.
+        volume_mount("config", CONFIG_FOLDER, true),
+        volume_mount("peer-tls", TLS_FOLDER, true),
+        // Writable, because the root file system is not.
+        volume_mount("tmp", "/tmp", false),
+    ];
+    mounts.extend(secret_mount(cluster));
+    mounts
+}
+
+pub(super) fn volume_mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
@@ -215,8 +226,17 @@ fn volume_mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     }
 }
 
+/// Returns the permissions of files that hold secrets: readable only by the group of the volume. If the platform assigns
+/// the user, readable by everyone, because the pod's user is not known in advance.
+pub(super) fn file_mode(cluster: &ValidCluster) -> i32 {
+    match cluster.spec.pod_template.user {
+        PodUser::Fixed => 0o440,
+        PodUser::Assigned => 0o444,
+    }
+}
+
 fn pod_volumes(cluster: &ValidCluster) -> Vec<Volume> {
-    vec![
+    let mut volumes = vec![
         Volume {
             name: "config".to_owned(),
             config_map: Some(ConfigMapVolumeSource { name: config_name(cluster), ..ConfigMapVolumeSource::default() }),
@@ -226,12 +246,7 @@ fn pod_volumes(cluster: &ValidCluster) -> Vec<Volume> {
             name: "peer-tls".to_owned(),
             secret: Some(SecretVolumeSource {
                 secret_name: Some(names::peer_tls(&cluster.name)),
-                // Readable only by the group of the volume. If the platform assigns the user, readable by everyone,
-                // because the pod's user is not known in advance.
-                default_mode: Some(match cluster.spec.pod_template.user {
-                    PodUser::Fixed => 0o440,
-                    PodUser::Assigned => 0o444,
-                }),
+                default_mode: Some(file_mode(cluster)),
                 ..SecretVolumeSource::default()
             }),
             ..Volume::default()
@@ -241,5 +256,7 @@ fn pod_volumes(cluster: &ValidCluster) -> Vec<Volume> {
             empty_dir: Some(EmptyDirVolumeSource { medium: None, size_limit: Some(Quantity("256Mi".to_owned())) }),
             ..Volume::default()
         },
-    ]
+    ];
+    volumes.extend(secret_volume(cluster));
+    volumes
 }

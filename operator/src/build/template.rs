@@ -2,7 +2,8 @@
 //!
 //! Upgrading the operator must not restart every chat (CloudNativePG #5950, #7727). The applied template is therefore
 //! recorded on the StatefulSet together with a hash of its inputs; while the hash is the same, the recorded template is
-//! applied again.
+//! applied again. So it is while a Secret that the spec refers to cannot be used, whatever else has changed: pods of a
+//! new template would not start.
 
 use super::pod;
 use crate::cluster::ValidCluster;
@@ -30,7 +31,7 @@ pub enum TemplateChoice {
         inputs: String,
         pod: Box<PodTemplateSpec>,
     },
-    /// Template that an earlier operator built from the same spec.
+    /// Template that was applied before: an earlier operator built it from the same spec, or no other one would start.
     Kept(RecordedTemplate, Box<PodTemplateSpec>),
 }
 
@@ -38,7 +39,8 @@ pub enum TemplateChoice {
 #[must_use]
 pub fn choose_template(cluster: &ValidCluster, recorded: Option<&RecordedTemplate>) -> TemplateChoice {
     let inputs = hash_inputs(cluster);
-    if let Some(recorded) = recorded.filter(|recorded| recorded.inputs == inputs)
+    let stays = |recorded: &&RecordedTemplate| recorded.inputs == inputs || cluster.secrets.is_lacking();
+    if let Some(recorded) = recorded.filter(stays)
         // An unreadable record counts as none.
         && let Ok(pod) = serde_json::from_value::<PodTemplateSpec>(recorded.pod.clone())
         // An equal template is as good as this operator's own, and with that its configuration is built, not only kept.
@@ -76,8 +78,8 @@ impl TemplateChoice {
     }
 }
 
-/// Returns a hash of the part of the spec that pods are built from, and of the annotation that accepts a newer
-/// template.
+/// Returns a hash of the part of the spec that pods are built from, of the annotation that accepts a newer template, and
+/// of the Secrets that the spec refers to.
 fn hash_inputs(cluster: &ValidCluster) -> String {
     // Without `..`, so that whoever adds a field decides here whether pods are built from it. A forgotten field would
     // be reported as carried out and reach no pod.
@@ -113,11 +115,12 @@ fn hash_inputs(cluster: &ValidCluster) -> String {
     // Only if set: without traces the hash equals the one that an earlier operator has recorded, and no pods are
     // restarted.
     parts.extend(traces.as_ref().map(|traces| json!(traces)));
+    parts.extend(cluster.secrets.revision().map(|revision| json!(revision)));
     short_hash(Value::Array(parts).to_string().as_bytes())
 }
 
 /// Returns the first 64 bits of a SHA-256 in hexadecimal, which is enough to tell versions of one object apart.
-pub(super) fn short_hash(bytes: &[u8]) -> String {
+pub(crate) fn short_hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(8).fold(String::new(), |mut text, byte| {
         // Writing to a string never fails.
         let _ = write!(text, "{byte:02x}");

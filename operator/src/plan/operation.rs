@@ -90,6 +90,8 @@ named_enum! {
         NameConflict,
         /// A majority of the voters has no volume any more.
         QuorumLost,
+        /// A Secret that the spec refers to is missing, or its value cannot be used.
+        SecretUnusable,
         /// The volumes hold the chat of another server name.
         ServerNameDiffers,
     }

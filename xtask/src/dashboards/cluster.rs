@@ -189,9 +189,11 @@ fn pod_panels() -> Vec<Panel> {
     vec![
         Panel::lines("CPU", DisplayUnit::Many, DocsPage::Performance)
             .says("Cores that each pod uses, user and system.")
+            .wide(6)
             .query(PanelQuery::range("{{pod}}", rate_by("pod", "quorate_process_cpu_seconds_total{*}"))),
         Panel::lines("Memory", DisplayUnit::Bytes, DocsPage::MemoryNearLimit)
             .says("Resident memory of each pod, and the highest container limit if there is one.")
+            .wide(6)
             .query(PanelQuery::range("{{pod}}", "max by (pod) (quorate_process_resident_memory_bytes{*})"))
             // A pod without a limit has no series for it, which is no error.
             .query(
@@ -199,7 +201,13 @@ fn pod_panels() -> Vec<Panel> {
             ),
         Panel::lines("Connections", DisplayUnit::Count, DocsPage::Architecture)
             .says("Client connections to both APIs, by pod. After a pod fails, its clients reconnect to the others.")
+            .wide(6)
             .query(PanelQuery::range("{{pod}}", "sum by (pod) (quorate_api_connections{*})")),
+        Panel::lines("Format level", DisplayUnit::Count, DocsPage::VersionSkew)
+            .says("Level that each pod knows, and the one in force. While a pod knows more than is in force, what its version adds is refused: an upgrade is under way or has stopped partway.")
+            .wide(6)
+            .query(PanelQuery::range("{{pod}} knows", "max by (pod) (quorate_format_level_known{*})"))
+            .query(PanelQuery::range("in force", "max(quorate_format_level{*})").colour(Colour::Good)),
     ]
 }
 

@@ -4,6 +4,7 @@ use super::{Fault, World};
 use crate::{
     observed::ObservedState,
     plan::{BlockedReason, PlanStep, make_plan},
+    secret_inputs::SecretInputs,
 };
 
 #[test]
@@ -116,6 +117,24 @@ fn a_paused_cluster_is_not_touched() {
         assert!(made.step.is_none() && made.chores.is_empty() && made.resources.is_none());
         world.pass_time();
     }
+}
+
+#[test]
+fn a_lost_volume_is_replaced_while_a_secret_is_missing_and_a_new_image_waits_for_it() {
+    let mut world = World::settled(3);
+    let old = world.node(1);
+    let image = world.cluster.spec.image.clone();
+    world.cluster.secrets = SecretInputs::Lacking(vec!["Secret doors does not exist".into()]);
+    world.cluster.spec.image = "localhost/quorate:next".into();
+    world.suffer(Fault::LoseVolume(1));
+    // As many rounds as `settle` takes at most, which would end at the reason that this is about.
+    world.go_on(400);
+    assert!(!world.voters.contains(&old) && world.is_whole());
+    assert_eq!(world.set.as_ref().map(|set| set.update.clone()), Some(image));
+    let blocked = make_plan(&world.cluster, &world.observe()).blocked.map(|blocked| blocked.reason);
+    assert_eq!(blocked, Some(BlockedReason::SecretUnusable));
+    world.cluster.secrets = SecretInputs::default();
+    world.settle().expect("the new image is rolled out");
 }
 
 #[test]
