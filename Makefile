@@ -48,16 +48,17 @@ image: build ## Build docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Test
-.PHONY: test nightly unit sim seeds fuzz doc faults charts matrix conformance abuse soak kubernetes e2e
+.PHONY: test nightly unit sim seeds fuzz doc faults charts matrix oracle conformance abuse soak kubernetes e2e
 test: export SOAK_SECONDS = 180
-test: ## Run check and all tests below except nightly, sim, fuzz, doc and conformance, some in parallel, and report times; run by continuous integration
+test: ## Run check and all tests below except nightly, sim, fuzz, doc, oracle and conformance, some in parallel, and report times; run by continuous integration
 	@tests/parts programs check unit+seeds charts faults+soak kubernetes+matrix+abuse e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
 nightly: ## Run the long tests: 5,000 seeds alongside half an hour of soak, then doc and fuzzing; takes an hour
 	@tests/parts seeds+soak doc fuzz
 unit: deps-build deps-test ## Run unit, model and process tests, without the simulation seeds
-	@$(ENV) cargo test --release --locked --workspace -- --skip whatever_goes_wrong_clients_get_what_they_were_promised
+	@# Process tests mostly wait for each other's pods: twice as many threads as cores halve their time.
+	@$(ENV) RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))}" cargo test --release --locked --workspace -- --skip whatever_goes_wrong_clients_get_what_they_were_promised
 sim: deps-build ## Simulate whole clusters, seed after seed, until one fails; QUORATE_SEED=7: start at seed 7
 	@$(ENV) cargo build --release --locked --workspace --bin quorate-sim
 	@$(ENV) "$$CARGO_TARGET_DIR/release/quorate-sim" from "$${QUORATE_SEED:-0}"
@@ -77,6 +78,9 @@ charts: deps-kubernetes build ## Run helm lint and template, and schema checks o
 	@$(ENV) dashboards/tests/check
 matrix: deps-test build ## Test three processes with matrix-nio, matrix-js-sdk and mautrix-go, unmodified
 	@$(ENV) tests/matrix/run
+oracle: deps-test build ## Compare answers with those of Synapse; ORACLE_SEEDS=200: that many random sequences (8)
+	@tests/oracle/check
+	@tests/oracle/run --seeds "$${ORACLE_SEEDS:-8}" $(if $(ORACLE_SEEDS),--unused)
 conformance: deps-test build ## Let clients nobody here wrote judge three pods, also while their leader is killed every 4 s
 	@tests/conformance/check
 	@tests/conformance/run -- tests/matrix/clients
@@ -92,7 +96,7 @@ e2e: deps-kubernetes deps-test image ## Test everything end to end on a local Ku
 
 ##@ Measure
 .PHONY: bench
-bench: deps-bench build ## Benchmark Quorate and its peers, 12 minutes; DOCS=docs: update the docs; BENCH='--workload B1': options
+bench: deps-bench build ## Benchmark Quorate and its peers, 20 minutes; DOCS=docs: update the docs; BENCH='--workload B1': options
 	@$(ENV) cargo build --release --locked --workspace --bin quorate-bench
 	@$(ENV) ulimit -n 20000 && "$$CARGO_TARGET_DIR/release/quorate-bench" run $(if $(DOCS),--docs '$(DOCS)') $(BENCH)
 

@@ -9,7 +9,7 @@ use crate::{
     client::{CallFailure, RetryRule},
     error::Error,
 };
-use quorate_wire::admin::v1::admin_client::AdminClient;
+use quorate_wire::admin::v1::{admin_client::AdminClient, moderation_client::ModerationClient};
 use std::time::Duration;
 use tonic::{
     Response, Status,
@@ -30,6 +30,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct AdminConnection {
     address: String,
     client: AdminClient<Channel>,
+    moderation: ModerationClient<Channel>,
 }
 
 impl AdminConnection {
@@ -55,7 +56,11 @@ impl AdminConnection {
             }
             Err(_) => return Err(CallFailure::unreachable(address, "timed out").into()),
         };
-        Ok(Self { address: address.to_owned(), client: AdminClient::new(channel) })
+        Ok(Self {
+            address: address.to_owned(),
+            client: AdminClient::new(channel.clone()),
+            moderation: ModerationClient::new(channel),
+        })
     }
 
     /// Returns the address of the server.
@@ -74,6 +79,19 @@ impl AdminConnection {
         Fut: Future<Output = Result<Response<R>, Status>>,
     {
         let answer = method(self.client.clone()).await;
+        answer.map(Response::into_inner).map_err(|status| CallFailure::from_status(&self.address, &status))
+    }
+
+    /// Makes one call about the chat itself, as [`AdminConnection::call`] makes one about the cluster.
+    ///
+    /// # Errors
+    /// Returns the [`CallFailure`] of the call.
+    pub async fn moderate<R, F, Fut>(&self, method: F) -> Result<R, CallFailure>
+    where
+        F: FnOnce(ModerationClient<Channel>) -> Fut,
+        Fut: Future<Output = Result<Response<R>, Status>>,
+    {
+        let answer = method(self.moderation.clone()).await;
         answer.map(Response::into_inner).map_err(|status| CallFailure::from_status(&self.address, &status))
     }
 }

@@ -1,7 +1,7 @@
 //! The command line: global options, and one variant per command.
 
 use crate::{
-    commands::{self, cluster},
+    commands::{self, admin, cluster},
     global_options::GlobalOptions,
     verify,
 };
@@ -70,6 +70,8 @@ pub enum CliCommand {
     Completions(commands::completions::CompletionsArgs),
     /// Set up and run a cluster (admin API on the peer port, mutual TLS)
     Cluster(cluster::ClusterArgs),
+    /// Administer the chat: accounts, registration, reports, rooms, notices (admin API on the peer port, mutual TLS)
+    Admin(admin::AdminArgs),
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Commands of the program, one file each: arguments, action and output.
 
+pub mod admin;
 pub mod cluster;
 pub mod completions;
 pub mod create;

@@ -3,8 +3,8 @@
 use crate::{
     cli::{CliCommand, CommandLine},
     commands::{
-        cluster, completions, create, history, invite, join, leave, login, logout, members, register, rooms, send,
-        servers, tail, whoami,
+        admin, cluster, completions, create, history, invite, join, leave, login, logout, members, register, rooms,
+        send, servers, tail, whoami,
     },
     context::CommandContext,
     error::Error,
@@ -38,5 +38,6 @@ pub async fn run_command(command: CliCommand, context: CommandContext) -> Result
             completions::run_completions(&command, &mut CommandLine::command(), &context)
         }
         CliCommand::Cluster(command) => Box::pin(cluster::run_cluster(command, &context)).await,
+        CliCommand::Admin(command) => Box::pin(admin::run_admin(command, &context)).await,
     }
 }

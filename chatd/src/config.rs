@@ -56,6 +56,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// Presence of users, and how long pods wait for each other's.
     pub presence: PresenceConfig,
+    /// Push gateways that notifications are sent to.
+    pub push: PushConfig,
     /// Upper bounds on the data of one account.
     pub quotas: AccountQuotas,
     /// Upper bounds on the resources that callers may occupy.
@@ -137,6 +139,8 @@ pub struct AccountRules {
     pub registration_token_file: Option<PathBuf>,
     /// File with the secret with which administrators register accounts.
     pub shared_secret_file: Option<PathBuf>,
+    /// Localpart of the account that sends notices of the server.
+    pub notices_user: String,
     /// Address of the terms of service.
     pub terms_url: Option<String>,
     /// Version of the terms of service.
@@ -208,6 +212,15 @@ pub struct PresenceConfig {
     pub enabled: bool,
     /// Time after which the presence and typing of a pod's users is dropped if nothing is heard from the pod.
     pub pod_timeout: Duration,
+}
+
+/// Settings of what is sent to push gateways.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushConfig {
+    /// `true` if gateways may have addresses that are not public.
+    pub allow_private: bool,
+    /// File with certificates of authorities that are trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Upper bounds on the data of one account. The pod that takes a request writes them into its commands.
@@ -292,6 +305,7 @@ impl Config {
             administrators: Vec::new(),
             rate_limit: RateLimit::default(),
             presence: PresenceConfig::default(),
+            push: PushConfig::default(),
             quotas: AccountQuotas::default(),
             limits: CallerLimits::default(),
             log: LogConfig::default(),

@@ -16,8 +16,10 @@ use std::fmt::Write as _;
 fn describe_rows(table: Table) -> (&'static str, &'static str) {
     match table {
         Table::Meta => (
-            "`cluster`; `renew/`, `depart/` or `profile/`, then localpart; `signing-key`",
-            "`Cluster`; `Renewal`, `Departure` or `ProfileFields`; `SigningKey`",
+            "`cluster`; `renew/`, `depart/`, `profile/`, `standing/` or `notice/`, then localpart; `signing-key`; `registration/`, \
+             then a token; `block/` or `clear/`, then room; `push`",
+            "`Cluster`; `Renewal`, `Departure`, `ProfileFields`, `Standing` or `NoticeRoom`; `SigningKey`; \
+             `RegistrationToken`; `RoomBlock` or `RoomClearing`; `PushState`",
         ),
         Table::Account => ("localpart", "`Account`"),
         Table::Device => ("localpart, 0, device id", "`Device`"),
@@ -64,6 +66,9 @@ fn describe_rows(table: Table) -> (&'static str, &'static str) {
         Table::RoomAlias => ("room, localpart of the alias", "empty"),
         Table::PublicRoomBySize => ("2^64 - 1 less the number of joined members (8), room", "empty"),
         Table::Report => ("localpart, 0, position", "`Report`"),
+        Table::Pusher => ("localpart, 0, app id, pushkey", "`Pusher`"),
+        Table::PusherUser => ("app id, pushkey, localpart", "empty"),
+        Table::WaitingPush => ("localpart, 0, app id, pushkey, position", "`WaitingPush`"),
     }
 }
 
@@ -124,11 +129,14 @@ fn number_and_name(kind: &Command) -> (u32, &'static str) {
         Command::SetListed(_) => (91, "SetListed"),
         Command::UpgradeRoom(_) => (92, "UpgradeRoom"),
         Command::FileReport(_) => (93, "FileReport"),
+        Command::Administer(_) => (110, "Administer"),
+        Command::SetPusher(_) => (86, "SetPusher"),
+        Command::AdvancePush(_) => (87, "AdvancePush"),
     }
 }
 
 /// Returns one command of each kind.
-fn all_commands() -> [Command; 44] {
+fn all_commands() -> [Command; 47] {
     [
         Command::Bootstrap(Default::default()),
         Command::Register(Default::default()),
@@ -174,6 +182,9 @@ fn all_commands() -> [Command; 44] {
         Command::SetListed(Default::default()),
         Command::UpgradeRoom(Default::default()),
         Command::FileReport(Default::default()),
+        Command::Administer(Default::default()),
+        Command::SetPusher(Default::default()),
+        Command::AdvancePush(Default::default()),
     ]
 }
 
@@ -236,7 +247,7 @@ pub(crate) fn formats_page() -> Result<String, std::fmt::Error> {
     )?;
     writeln!(
         out,
-        "16 (incarnation 4, index 8, ordinal 4). Types, state keys and the room ids of backups are prefixed with their length (two bytes). A value begins with its"
+        "16 (incarnation 4, index 8, ordinal 4). Types, state keys, the room ids of backups and the ids of pushers are prefixed with their length (two bytes). A value begins with its"
     )?;
     writeln!(
         out,

@@ -15,6 +15,7 @@ pub mod api {
     pub mod health;
     pub mod listen;
     pub mod matrix;
+    pub mod moderation;
     pub mod stream;
 }
 pub(crate) mod caller;
@@ -32,6 +33,7 @@ pub mod fuzzing;
 pub mod metrics;
 #[cfg(feature = "rocksdb")]
 pub mod open;
+mod push;
 pub mod raft;
 #[cfg(feature = "rocksdb")]
 pub mod serve;

@@ -8,6 +8,7 @@ mod ephemeral;
 mod login;
 pub mod observe;
 mod process;
+mod push;
 pub mod scrape;
 
 pub use api::{CallMeter, ClientApi, GaugeGuard, StreamGuard};

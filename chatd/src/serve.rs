@@ -15,6 +15,7 @@ use crate::feed::ChangeFeed;
 use crate::metrics::ChatMetrics;
 use crate::metrics::scrape::{MetricSources, check_readiness};
 use crate::open::{self, OpenedVolume};
+use crate::push::{PushSender, PushSenderParts};
 use crate::raft::cluster::NodeStatus;
 use crate::raft::leadership::Leadership;
 use crate::raft::membership::CompactionOptions;
@@ -25,7 +26,7 @@ use crate::raft::{log::LogStore, types};
 use crate::service::{AccountPolicy, ChatService, ServiceParts, ServiceSettings};
 use crate::shutdown::{self, LINGER};
 use crate::store::{FatalSignal, RocksStore, StateStore as _};
-use crate::tls::{PeerTls, RELOAD_EVERY, TlsFiles};
+use crate::tls::{PeerTls, RELOAD_EVERY, TlsFiles, outgoing_tls};
 use listeners::PodListeners;
 use quorate_core::apply::KnownFormat;
 use std::sync::Arc;
@@ -115,6 +116,7 @@ impl RunningPod {
         let hint = CancellationToken::new();
         let ephemeral = start_ephemeral(config, &node, &store, &feed, metrics);
         let settings = service_settings(config, policy);
+        start_push(config, &node, &store, &feed, metrics, closing.clone())?;
         let service = build_service(settings, &node, &store, &feed, ephemeral, metrics, hint.clone());
         let probe = Arc::new(FsProbe::new(config.data_dir.clone()));
         tokio::spawn(keep_measuring(probe, node.peer_listener.volume.clone()));
@@ -282,6 +284,33 @@ fn start_ephemeral(
     tokio::spawn(keep_listening(hub.clone(), peers, node.leadership()));
     tokio::spawn(publish_changes(hub.clone(), store.clone(), feed.clone()));
     hub
+}
+
+/// Starts the sender of notifications, which sends while this pod leads.
+fn start_push(
+    config: &Config,
+    node: &NodeHandle,
+    store: &RocksStore,
+    feed: &ChangeFeed,
+    metrics: &ChatMetrics,
+    stop: CancellationToken,
+) -> Result<(), ProcessFailure> {
+    let tls = outgoing_tls(config.push.ca_file.as_deref()).map_err(|error| {
+        let ProcessFailure { exit, sentence } = ProcessFailure::caused(ExitReason::Config, &error);
+        ProcessFailure::new(exit, format!("push gateways cannot be recognised (push.caFile): {sentence}"))
+    })?;
+    let sender = PushSender::new(PushSenderParts {
+        rows: Arc::new(store.clone()),
+        proposer: node.proposer.clone(),
+        reads: node.reads.clone(),
+        leadership: node.leadership(),
+        feed: feed.clone(),
+        metrics: metrics.clone(),
+        tls,
+        allow_private: config.push.allow_private,
+    });
+    tokio::spawn(sender.run(stop));
+    Ok(())
 }
 
 fn service_settings(config: &Config, accounts: AccountPolicy) -> ServiceSettings {

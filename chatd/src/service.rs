@@ -6,9 +6,12 @@
 
 mod account_data;
 mod accounts;
+mod administration;
 pub mod decide;
 mod ephemeral;
 mod fair_queue;
+mod filed_reports;
+mod governed_rooms;
 mod interactive;
 mod jwt;
 mod key_backup;
@@ -16,17 +19,21 @@ mod keys;
 mod known_places;
 pub mod limits;
 mod login_limit;
+mod notifications;
 mod other_logins;
 mod own_account;
 mod password;
 mod policy;
+mod pushers;
 mod rate_sketch;
 mod read;
 mod receipts;
 mod refresh;
 mod refusal;
 mod registration;
+mod registration_tokens;
 mod rooms;
+mod server_notices;
 mod session;
 mod session_tasks;
 mod signatures;
@@ -40,7 +47,9 @@ mod turns;
 mod write;
 
 pub use accounts::{LoggedIn, NewLogin};
-pub use interactive::{AuthStage, CompletedStages, InteractiveSession};
+pub use administration::{AccountDetails, Administrator};
+pub use filed_reports::ReportName;
+pub use interactive::{AuthStage, CompletedStages, InteractiveSession, token_in_session};
 pub use jwt::{JwtKey, JwtPolicy};
 pub use key_backup::BackupScope;
 pub(crate) use keys::MAX_CLAIMED;
@@ -50,7 +59,7 @@ pub use policy::{AccountPolicy, SecretText, TermsOfService};
 pub use read::{ReadConsistency, RowSource, ServedFreshness};
 pub use refresh::RefreshedTokens;
 pub use refusal::{RefusalCode, RequestRefusal};
-pub use registration::{RegistrationApproval, SecretRegistration};
+pub use registration::{GivenToken, RegistrationApproval, SecretRegistration};
 pub use session::CallerSession;
 pub(crate) use signatures::judge_signatures;
 pub use signatures::{SignatureFault, SignatureOffer, SigningKeys};
@@ -61,6 +70,7 @@ use crate::config::AccountQuotas;
 use crate::ephemeral::EphemeralHub;
 use crate::feed::ChangeFeed;
 use crate::metrics::ChatMetrics;
+use crate::push::UnreadCounter;
 use crate::raft::{cluster::ClusterMonitor, propose::Proposer, read_index::ReadGate};
 use ephemeral::EphemeralLimit;
 use login_limit::LoginLimit;
@@ -136,6 +146,8 @@ struct ServiceState {
     /// Removals of the messages that devices have received.
     removals: SessionTasks,
     turns: Arc<ReadTurns>,
+    /// Unread notifications, as they were last counted.
+    unread: Arc<UnreadCounter>,
     session_looks: Arc<Semaphore>,
 }
 
@@ -154,6 +166,7 @@ impl ChatService {
                 extensions: SessionTasks::at_most(session::EXTENSIONS_AT_ONCE),
                 removals: SessionTasks::at_most(to_device::REMOVALS_AT_ONCE),
                 turns,
+                unread: Arc::default(),
                 session_looks: Arc::new(Semaphore::new(session::LOOKS_AT_ONCE)),
             }),
             reader: "".into(),

@@ -12,8 +12,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 /// Filter directives for libraries that log more than an operator wants to know; `info,h2=info` brings one back.
-/// (Failures of the trace exporter are logged once a minute, by [`crate::trace::export`].)
-const QUIET: &str = "h2=warn,hyper=warn,opentelemetry-otlp=off";
+/// (Failures of the trace exporter are logged once a minute, by [`crate::trace::export`]. `ruma_common` has a span for each
+/// value of an event that push rules judge.)
+const QUIET: &str = "h2=warn,hyper=warn,ruma_common=warn,opentelemetry-otlp=off";
 
 /// Starts logging, and collects the APIs' spans if `traces` is given. Called once, by `main`; a second call has no
 /// effect.

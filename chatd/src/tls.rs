@@ -14,6 +14,7 @@ mod dial;
 mod holder;
 mod incoming;
 mod load;
+mod outgoing;
 mod reload;
 mod validity;
 
@@ -23,6 +24,7 @@ pub use dial::{PeerDialer, PeerIo};
 pub use holder::{CertificateIdentity, HolderError, PeerRole};
 pub use incoming::{HandshakeEnd, HandshakeObserver, PeerStream, incoming_connections};
 pub use load::TlsError;
+pub use outgoing::outgoing_tls;
 
 use load::LoadedTls;
 use reload::ReloadableConfig;

@@ -1,7 +1,8 @@
 //! `chatctl cluster` against a stand-in for the administrative API, with real mutual TLS.
 
+use crate::moderation::FakeModeration;
 use quorate_chatctl::admin::certificates;
-use quorate_wire::admin::v1::{admin_server::Admin, admin_server::AdminServer, *};
+use quorate_wire::admin::v1::{admin_server::Admin, admin_server::AdminServer, moderation_server::ModerationServer, *};
 use serde_json::Value;
 use std::{
     io::{BufRead as _, BufReader},
@@ -18,7 +19,7 @@ use tonic::{
 };
 
 #[derive(Default)]
-struct Cluster {
+pub(crate) struct Cluster {
     id: String,
     voters: Vec<Node>,
     initialized: usize,
@@ -128,7 +129,7 @@ impl Admin for Service {
 
 /// Starts two servers with the certificates of `directory`; returns their runtime, the value of `--nodes`, and their
 /// state.
-fn start(directory: &Path) -> (Runtime, String, Arc<Mutex<Cluster>>) {
+pub(crate) fn start(directory: &Path) -> (Runtime, String, Arc<Mutex<Cluster>>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let cluster = Arc::new(Mutex::new(Cluster::default()));
     let mut nodes = Vec::new();
@@ -145,7 +146,12 @@ fn start(directory: &Path) -> (Runtime, String, Arc<Mutex<Cluster>>) {
         let service = Service { node, cluster: Arc::clone(&cluster) };
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-            let server = Server::builder().tls_config(tls).unwrap().add_service(AdminServer::new(service));
+            let moderation = ModerationServer::new(FakeModeration::default());
+            let server = Server::builder()
+                .tls_config(tls)
+                .unwrap()
+                .add_service(AdminServer::new(service))
+                .add_service(moderation);
             server.serve_with_incoming(incoming).await
         });
         nodes.push(format!("{name}={address}"));

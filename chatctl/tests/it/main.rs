@@ -12,6 +12,7 @@
 mod admin;
 mod calls;
 mod fake;
+mod moderation;
 mod posting;
 mod program;
 mod tailing;

@@ -11,14 +11,17 @@
 //! - An accepted command with a transaction id is remembered under (user, device, scope, transaction id) with its
 //!   outcome. The scope is the command's name, and for events also their room and type, as in the path of the HTTP
 //!   request (Matrix specification, "Transaction identifiers").
-//! - `PurgeHistory`, `RepairTime`, `SweepDevice`, `RenewMembers`, `RaiseLevel`, `ContinueDeactivation` and
-//!   `KeepSigningKey` come from the cluster itself and can be repeated: they do whatever remains to be done.
+//! - `PurgeHistory`, `RepairTime`, `SweepDevice`, `RenewMembers`, `RaiseLevel`, `ContinueDeactivation`,
+//!   `KeepSigningKey` and `AdvancePush` come from the cluster itself and can be repeated: they do whatever remains to be
+//!   done.
+//! - `Administer` comes with a caller or without one, and can be repeated too.
 //! - Commands before there is a session (`Bootstrap`, `Register`, `OpenSession`, `RefreshSession`) carry a random value
 //!   of their own (hash of a token, salt of a password), by which a repetition is recognised: they need no transaction
 //!   id.
 
 mod account;
 mod account_data;
+mod administer;
 mod aggregate;
 mod alias;
 mod append;
@@ -47,6 +50,8 @@ mod one_time_keys;
 mod password;
 mod profile;
 mod profile_field;
+mod push_progress;
+mod pusher;
 pub(crate) mod quota;
 mod receipt;
 mod redact;
@@ -57,6 +62,7 @@ mod send;
 mod sequence;
 mod session;
 mod signing_key;
+mod standing;
 mod state_change;
 mod successor;
 mod tag;
@@ -79,6 +85,7 @@ pub use device_list::MAX_DEVICES_REMOVED;
 pub use hints::{ChangeHints, KeyChangeHint};
 pub use level::{KnownFormat, level_in_force};
 pub use one_time_keys::MAX_CLAIMS;
+pub use push_progress::MAX_PUSH_ITEMS;
 pub use signing_key::SIGNING_KEY_BYTES;
 pub(crate) use time::effective_time;
 pub use time::{HELD_STEP_MS, advanced_time};
@@ -271,9 +278,12 @@ fn check_and_apply<'a>(context: &mut ApplyContext<'a>, envelope: &'a log::Envelo
         Kind::ContinueDeactivation(command) => return deactivate::apply_continue_deactivation(context, command),
         Kind::KeepSigningKey(command) => return signing_key::apply_keep_signing_key(context, command),
         Kind::RefreshSession(command) => return refresh::apply_refresh_session(context, command),
+        Kind::Administer(command) => return administer::apply_administer(context, command),
+        Kind::AdvancePush(command) => return push_progress::apply_advance_push(context, command),
         _ => {}
     }
     let device = context.session()?;
+    let standing = standing::unlocked_standing(context, kind)?;
     if envelope.transaction_id.len() > dedup::MAX_TRANSACTION_ID_BYTES {
         let message = format!("a transaction id has at most {} bytes", dedup::MAX_TRANSACTION_ID_BYTES);
         return refuse(Reason::Invalid, message);
@@ -291,6 +301,8 @@ fn check_and_apply<'a>(context: &mut ApplyContext<'a>, envelope: &'a log::Envelo
     if let Some(outcome) = memory.recall(&context.rows, kind)? {
         return Ok(CommandAnswer::Again(outcome));
     }
+    // After the outcome is recalled: what was accepted before the account was suspended is answered as before.
+    standing::check_not_suspended(context, standing, kind)?;
     let answer = for_session(context, kind)?;
     memory.keep(context, kind, &answer)?;
     if context.ended_own_session {
@@ -312,7 +324,9 @@ fn for_session(context: &mut ApplyContext<'_>, kind: &Kind) -> ApplyResult<Comma
         | Kind::RaiseLevel(_)
         | Kind::ContinueDeactivation(_)
         | Kind::KeepSigningKey(_)
-        | Kind::RefreshSession(_) => refuse(Reason::Invalid, "this command has no caller"),
+        | Kind::AdvancePush(_)
+        | Kind::RefreshSession(_)
+        | Kind::Administer(_) => refuse(Reason::Invalid, "this command is not one of a session"),
         Kind::CloseSession(command) => session::apply_close_session(context, command),
         Kind::ExtendSession(command) => session::apply_extend_session(context, command),
         Kind::CreateRoom(command) => create_room::apply_create_room(context, command),
@@ -346,6 +360,7 @@ fn for_session(context: &mut ApplyContext<'_>, kind: &Kind) -> ApplyResult<Comma
         Kind::SetListed(command) => directory::apply_set_listed(context, command),
         Kind::UpgradeRoom(command) => upgrade::apply_upgrade_room(context, command),
         Kind::FileReport(command) => report::apply_file_report(context, command),
+        Kind::SetPusher(command) => pusher::apply_set_pusher(context, command),
     }
 }
 

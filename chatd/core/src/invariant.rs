@@ -12,6 +12,7 @@ mod keys;
 mod members;
 #[cfg(test)]
 mod planted;
+mod pushers;
 mod receipts;
 mod retention;
 mod rooms;
@@ -26,6 +27,7 @@ pub use events::{
 pub use key_backups::backups_are_counted;
 pub use keys::{key_changes_are_found_both_ways, keys_are_of_devices, stocks_count_their_keys};
 pub use members::{member_counts_are_right, memberships_agree_with_state};
+pub use pushers::{pushers_are_of_devices, waiting_pushes_are_of_pushers};
 pub use receipts::{receipts_agree_with_changes, receipts_are_of_members};
 pub use retention::{purged_history_is_gone, retention_is_that_of_state};
 pub use rooms::{aliases_lead_to_rooms, levels_are_those_of_state, rooms_begin_with_their_creation};
@@ -54,7 +56,7 @@ pub type InvariantResult = Result<(), InvariantViolation>;
 type InvariantCheck = fn(&dyn TableRead) -> InvariantResult;
 
 /// All invariants, by name.
-pub const ALL: [(&str, InvariantCheck); 23] = [
+pub const ALL: [(&str, InvariantCheck); 25] = [
     ("timeline_and_index_agree", timeline_and_index_agree),
     ("time_never_goes_back", time_never_goes_back),
     ("state_versions_form_chains", state_versions_form_chains),
@@ -78,6 +80,8 @@ pub const ALL: [(&str, InvariantCheck); 23] = [
     ("keys_are_of_devices", keys_are_of_devices),
     ("stocks_count_their_keys", stocks_count_their_keys),
     ("key_changes_are_found_both_ways", key_changes_are_found_both_ways),
+    ("pushers_are_of_devices", pushers_are_of_devices),
+    ("waiting_pushes_are_of_pushers", waiting_pushes_are_of_pushers),
 ];
 
 /// Checks every invariant and stops at the first that is violated.

@@ -168,6 +168,35 @@ pub(crate) fn account_row(rows: &dyn TableRead, localpart: &str) -> Result<Optio
     table::fetch_row(rows, Table::Account, &key::account_key(localpart))
 }
 
+/// Returns what administrators have decided about an account; the default for accounts that are neither locked nor
+/// suspended.
+pub(crate) fn standing_row(rows: &dyn TableRead, localpart: &str) -> Result<store::Standing, ReadError> {
+    table::fetch_row(rows, Table::Meta, &key::standing_key(localpart)).map(Option::unwrap_or_default)
+}
+
+/// Returns a registration token.
+pub(crate) fn registration_token_row(
+    rows: &dyn TableRead,
+    token: &str,
+) -> Result<Option<store::RegistrationToken>, ReadError> {
+    table::fetch_row(rows, Table::Meta, &key::registration_token(token))
+}
+
+/// Returns `true` if an account can be registered with the token at this time.
+pub(crate) fn is_usable_token(row: &store::RegistrationToken, time_ms: u64) -> bool {
+    row.uses_allowed.is_none_or(|allowed| row.used < allowed) && (row.expires_ms == 0 || row.expires_ms > time_ms)
+}
+
+/// Returns the row of a room that nobody enters any more.
+pub(crate) fn room_block_row(rows: &dyn TableRead, room: RoomNumber) -> Result<Option<store::RoomBlock>, ReadError> {
+    table::fetch_row(rows, Table::Meta, &key::room_block(room))
+}
+
+/// Returns the room in which a user gets notices of the server; the default (room 0) if there is none.
+pub(crate) fn notice_room_row(rows: &dyn TableRead, localpart: &str) -> Result<store::NoticeRoom, ReadError> {
+    table::fetch_row(rows, Table::Meta, &key::notice_room(localpart)).map(Option::unwrap_or_default)
+}
+
 /// Returns the fields of a user's profile other than display name and avatar.
 pub(crate) fn profile_fields(rows: &dyn TableRead, localpart: &str) -> Result<store::ProfileFields, ReadError> {
     table::fetch_row(rows, Table::Meta, &key::profile_key(localpart)).map(Option::unwrap_or_default)

@@ -23,8 +23,14 @@ use prost::Message;
 pub enum Table {
     /// Facts about the cluster: `"cluster"` → [`Cluster`](crate::proto::store::Cluster), `"renew/"` localpart →
     /// [`Renewal`](crate::proto::store::Renewal), `"depart/"` localpart → [`Departure`](crate::proto::store::Departure),
-    /// `"signing-key"` → [`SigningKey`](crate::proto::store::SigningKey), and `"profile/"` localpart →
-    /// [`ProfileFields`](crate::proto::store::ProfileFields). The rows of Raft itself belong to `chatd`.
+    /// `"signing-key"` → [`SigningKey`](crate::proto::store::SigningKey), `"push"` →
+    /// [`PushState`](crate::proto::store::PushState), `"profile/"` localpart →
+    /// [`ProfileFields`](crate::proto::store::ProfileFields), `"standing/"` localpart →
+    /// [`Standing`](crate::proto::store::Standing), `"registration/"` token →
+    /// [`RegistrationToken`](crate::proto::store::RegistrationToken), `"block/"` room →
+    /// [`RoomBlock`](crate::proto::store::RoomBlock), `"clear/"` room →
+    /// [`RoomClearing`](crate::proto::store::RoomClearing), and `"notice/"` localpart →
+    /// [`NoticeRoom`](crate::proto::store::NoticeRoom). The rows of Raft itself belong to `chatd`.
     Meta = 0,
     /// Accounts: localpart → `Account`.
     Account = 1,
@@ -93,6 +99,12 @@ pub enum Table {
     KeyBackup = 40,
     /// Keys in backups: localpart, version (8 bytes), room id, session id → `BackupKey`.
     BackupKey = 41,
+    /// Pushers of users: localpart, app id, pushkey → `Pusher`.
+    Pusher = 46,
+    /// Users of pushers, by their ids: app id, pushkey, localpart → empty.
+    PusherUser = 47,
+    /// Notifications that wait for their gateways: localpart, app id, pushkey, position → `WaitingPush`.
+    WaitingPush = 48,
     /// Aliases of rooms: room, localpart of the alias → empty.
     RoomAlias = 50,
     /// Rooms of the public directory, largest first: 2^64 - 1 less the number of joined members, room → empty.
@@ -106,7 +118,7 @@ pub enum Table {
 
 impl Table {
     /// All tables, in order of their discriminants.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 40] = [
         Self::Meta,
         Self::Account,
         Self::Device,
@@ -140,6 +152,9 @@ impl Table {
         Self::ToDeviceQueue,
         Self::KeyBackup,
         Self::BackupKey,
+        Self::Pusher,
+        Self::PusherUser,
+        Self::WaitingPush,
         Self::RoomAlias,
         Self::PublicRoomBySize,
         Self::Report,

@@ -62,6 +62,14 @@ impl UserVisibility {
         Self { memberships: Vec::new(), ..self }
     }
 
+    /// Returns the same view of a room that only those read who were in it, whatever it has shown to everyone.
+    pub(crate) fn among_members(mut self) -> Self {
+        for (_, visibility) in &mut self.visibilities {
+            *visibility = (*visibility).max(HistoryVisibility::Shared);
+        }
+        self
+    }
+
     /// Returns the view of a member who has been in the room since `joined_since`. Such a member sees everything from
     /// there on, so no rows are read.
     pub(crate) fn of_member_since(joined_since: Position) -> Self {

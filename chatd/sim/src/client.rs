@@ -51,6 +51,9 @@ impl ModelClient {
         }
         for room in &answer.leave {
             self.leave(&view, &events, room, filter, full_state);
+            for datum in &room.account_data {
+                self.account_data.insert((Some(room.room), datum.event_type.clone()), datum.content.to_vec());
+            }
         }
         for room in answer.invite.iter().chain(&answer.knock) {
             self.rooms.remove(&room.room);
@@ -121,6 +124,10 @@ impl ModelClient {
     ) {
         let was_known = self.rooms.contains_key(&room.room);
         let mut believed = self.rooms.remove(&room.room).unwrap_or_default();
+        if room.timeline.events.is_empty() && room.state.is_empty() && !room.account_data.is_empty() {
+            assert!(!was_known, "nothing but account data of a room that the client believes to be in");
+            return;
+        }
         let until = room.timeline.events.last().map_or(room.timeline.prev_batch, |event| event.position);
         let user_id = id::user_id(self.localpart, SERVER);
         let own =

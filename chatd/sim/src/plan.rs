@@ -2,10 +2,11 @@
 //! and a script can name what its own earlier commands make.
 
 use crate::rng::Rng;
-use crate::script::{BackupStep, CommandNumber, DEVICES, ScriptAction, ScriptStep, USERS};
+use crate::script::{AdministratorStep, BackupStep, CommandNumber, DEVICES, ScriptAction, ScriptStep, USERS};
 use bytes::Bytes;
 use quorate_core::apply::{self, AppliedCommand, ApplyError};
 use quorate_core::id::{self, ORDINALS_PER_COMMAND, Position};
+use quorate_core::proto::log::administer::Action;
 use quorate_core::proto::log::command::Kind;
 use quorate_core::proto::log::{self, Batch, Command, Envelope, room_ref};
 use quorate_core::table::TableWrite;
@@ -92,6 +93,7 @@ impl PackedScript {
                 | ScriptAction::Register
                 | ScriptAction::OpenSession { .. }
                 | ScriptAction::Purge { .. }
+                | ScriptAction::Administer { .. }
         );
         let text = |text: &str| if has_caller { text.to_owned() } else { String::new() };
         Envelope {
@@ -178,7 +180,16 @@ impl PackedScript {
             }),
             ScriptAction::Report { room, event } => Kind::FileReport(log::FileReport {
                 room_id: self.room_id(room),
-                event_id: id::event_id(self.positions[event]),
+                event_id: event.map(|event| id::event_id(self.positions[event])).unwrap_or_default(),
+                ..Default::default()
+            }),
+            ScriptAction::Pusher { number, is_set, append } => Kind::SetPusher(log::SetPusher {
+                app_id: "app".into(),
+                pushkey: format!("key{number}"),
+                kind: if is_set { "http".into() } else { String::new() },
+                data: "{}".into(),
+                append,
+                max_pushers: 2,
                 ..Default::default()
             }),
             ScriptAction::Profile { name } => {
@@ -225,6 +236,7 @@ impl PackedScript {
             ScriptAction::Purge { room, before_ms } => {
                 Kind::PurgeHistory(log::PurgeHistory { room_id: self.room_id(room), before_ms })
             }
+            ScriptAction::Administer { act, room, target } => administer(act, self.room_id(room), USERS[target]),
             ScriptAction::ToDevice { target, device } => to_device(target, device),
             ScriptAction::Received { up_to } => {
                 let Position { incarnation, index, ordinal } = self.positions[up_to];
@@ -265,6 +277,18 @@ fn to_device(target: usize, device: Option<usize>) -> Kind {
         max_messages: 2,
         max_bytes: 0,
     })
+}
+
+fn administer(act: AdministratorStep, room_id: String, user: &str) -> Kind {
+    let standing =
+        |locked, suspended| Action::SetStanding(log::SetStanding { localpart: user.to_owned(), locked, suspended });
+    let action = match act {
+        AdministratorStep::Lock(locked) => standing(Some(locked), None),
+        AdministratorStep::Suspend(suspended) => standing(None, Some(suspended)),
+        AdministratorStep::Block(blocked) => Action::BlockRoom(log::BlockRoom { room_id, blocked }),
+        AdministratorStep::Delete => Action::DeleteRoom(log::DeleteRoom { room_id, reason: String::new() }),
+    };
+    Kind::Administer(log::Administer { configured: false, action: Some(action) })
 }
 
 fn backup(change: BackupStep, version: u64) -> Kind {

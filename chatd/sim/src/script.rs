@@ -82,9 +82,16 @@ pub enum ScriptAction {
         room: CommandNumber,
         version: &'static str,
     },
+    /// Reports an event, or the room.
     Report {
         room: CommandNumber,
-        event: CommandNumber,
+        event: Option<CommandNumber>,
+    },
+    /// Sets one of two pushers, or removes it.
+    Pusher {
+        number: usize,
+        is_set: bool,
+        append: bool,
     },
     Profile {
         name: String,
@@ -141,6 +148,12 @@ pub enum ScriptAction {
         change: BackupStep,
         version: u64,
     },
+    /// An administrator, who has a certificate and no account, acts about a user or a room.
+    Administer {
+        act: AdministratorStep,
+        room: CommandNumber,
+        target: usize,
+    },
     /// The very same command is given once more.
     Again {
         of: CommandNumber,
@@ -156,6 +169,16 @@ pub enum BackupStep {
     Delete,
     PutKey(u64),
     DeleteKeys,
+}
+
+/// Act of an administrator.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the variants are those of the commands")]
+pub enum AdministratorStep {
+    Lock(bool),
+    Suspend(bool),
+    Block(bool),
+    Delete,
 }
 
 /// Number of commands that every script begins with: the cluster, its users, two rooms.
@@ -192,7 +215,8 @@ pub fn generate_script(rng: &mut Rng, length: usize) -> Vec<ScriptStep> {
 pub fn script_that_keeps_history(rng: &mut Rng, length: usize) -> Vec<ScriptStep> {
     let mut steps = generate_script(rng, length);
     for step in &mut steps {
-        if matches!(step.act, ScriptAction::Purge { .. }) {
+        let deletes = matches!(step.act, ScriptAction::Administer { act: AdministratorStep::Delete, .. });
+        if deletes || matches!(step.act, ScriptAction::Purge { .. }) {
             step.act = ScriptAction::ExtendSession;
         }
     }
@@ -356,15 +380,31 @@ fn random_backup(rng: &mut Rng) -> ScriptAction {
 }
 
 fn random_governance(rng: &mut Rng, room: CommandNumber, event: CommandNumber) -> ScriptAction {
-    match rng.below(8) {
+    match rng.below(10) {
         0..3 => ScriptAction::Alias { room: rng.percent(70).then_some(room), alias: rng.below(3) },
         3..6 => ScriptAction::Listed { room, listed: rng.percent(70) },
-        6 => ScriptAction::Report { room, event },
-        _ => {
+        6 => ScriptAction::Report { room, event: rng.percent(50).then_some(event) },
+        7 => ScriptAction::Pusher { number: rng.below(2), is_set: rng.percent(70), append: rng.percent(50) },
+        8 => {
             let version = *rng.pick(&["10", "11", "12"]);
             ScriptAction::Upgrade { room, version }
         }
+        _ => random_administration(rng, room),
     }
+}
+
+fn random_administration(rng: &mut Rng, room: CommandNumber) -> ScriptAction {
+    // Accounts and rooms are freed more often than not, or soon nobody could say anything any more.
+    let act = match rng.below(10) {
+        0 => AdministratorStep::Lock(true),
+        1..3 => AdministratorStep::Lock(false),
+        3 => AdministratorStep::Suspend(true),
+        4..6 => AdministratorStep::Suspend(false),
+        6 => AdministratorStep::Block(true),
+        7..9 => AdministratorStep::Block(false),
+        _ => AdministratorStep::Delete,
+    };
+    ScriptAction::Administer { act, room, target: rng.below(USERS.len()) }
 }
 
 fn account_data(rng: &mut Rng, room: CommandNumber) -> ScriptAction {

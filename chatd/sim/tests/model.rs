@@ -55,7 +55,7 @@ fn the_scripts_reach_every_kind_of_answer() {
             })
             .unwrap();
     }
-    assert_eq!(accepted.len(), 29, "{accepted:?}");
+    assert_eq!(accepted.len(), 31, "{accepted:?}");
     assert!(refused.len() >= 8, "{refused:?}");
     assert!(again > 100, "{again} repetitions");
     let (taken, turned_down) = (accepted.values().sum::<u64>(), refused.values().sum::<u64>());
@@ -165,6 +165,7 @@ fn without_positions(plan: &PackedScript) -> (Vec<String>, Vec<String>) {
                 (id::event_id(at), format!("event {number}")),
                 (id::event_id(middle), format!("second event {number}")),
                 (id::room_id(at, SERVER), format!("room {number}")),
+                (id::room_id_without_server(at), format!("room {number}")),
             ]
         })
         .collect();

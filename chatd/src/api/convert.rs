@@ -74,14 +74,28 @@ pub fn session_to_wire(login: LoggedIn, server_name: &str) -> wire::SessionRespo
 impl From<wire::RegisterRequest> for NewLogin {
     fn from(request: wire::RegisterRequest) -> Self {
         let wire::RegisterRequest { username, password, device_id, device_display_name } = request;
-        Self { username, password, device_id, device_display_name, wants_refresh: false }
+        Self {
+            username,
+            password,
+            device_id,
+            device_display_name,
+            wants_refresh: false,
+            registration_token: String::new(),
+        }
     }
 }
 
 impl From<wire::LoginRequest> for NewLogin {
     fn from(request: wire::LoginRequest) -> Self {
         let wire::LoginRequest { username, password, device_id, device_display_name } = request;
-        Self { username, password, device_id, device_display_name, wants_refresh: false }
+        Self {
+            username,
+            password,
+            device_id,
+            device_display_name,
+            wants_refresh: false,
+            registration_token: String::new(),
+        }
     }
 }
 

@@ -44,9 +44,11 @@ fn wire_code(code: RefusalCode) -> ErrorCode {
     match code {
         RefusalCode::Unauthenticated => ErrorCode::Unauthenticated,
         RefusalCode::SessionExpired => ErrorCode::SessionExpired,
+        RefusalCode::UserLocked => ErrorCode::UserLocked,
+        RefusalCode::UserSuspended => ErrorCode::UserSuspended,
         RefusalCode::WrongCredentials => ErrorCode::WrongCredentials,
         RefusalCode::RegistrationClosed => ErrorCode::RegistrationDisabled,
-        RefusalCode::Forbidden => ErrorCode::Forbidden,
+        RefusalCode::Forbidden | RefusalCode::BadState | RefusalCode::NoticeRoom => ErrorCode::Forbidden,
         RefusalCode::NotMember => ErrorCode::NotMember,
         RefusalCode::RoomNotFound | RefusalCode::UserNotFound | RefusalCode::EventNotFound | RefusalCode::NotFound => {
             ErrorCode::NotFound
@@ -79,7 +81,13 @@ fn grpc_code(refusal: &RequestRefusal) -> Grpc {
         RefusalCode::Unauthenticated | RefusalCode::SessionExpired | RefusalCode::WrongCredentials => {
             Grpc::Unauthenticated
         }
-        RefusalCode::RegistrationClosed | RefusalCode::Forbidden | RefusalCode::NotMember => Grpc::PermissionDenied,
+        // Not UNAUTHENTICATED, upon which clients log in again, in vain.
+        RefusalCode::UserLocked
+        | RefusalCode::UserSuspended
+        | RefusalCode::NoticeRoom
+        | RefusalCode::RegistrationClosed
+        | RefusalCode::Forbidden
+        | RefusalCode::NotMember => Grpc::PermissionDenied,
         RefusalCode::RoomNotFound | RefusalCode::UserNotFound | RefusalCode::EventNotFound | RefusalCode::NotFound => {
             Grpc::NotFound
         }
@@ -100,6 +108,7 @@ fn grpc_code(refusal: &RequestRefusal) -> Grpc {
         | RefusalCode::DuplicateAnnotation
         | RefusalCode::KeyExists => Grpc::AlreadyExists,
         RefusalCode::Conflict => Grpc::Aborted,
+        RefusalCode::BadState => Grpc::FailedPrecondition,
         RefusalCode::Unavailable => Grpc::Unavailable,
         RefusalCode::Internal => Grpc::Internal,
     }

@@ -18,6 +18,7 @@ macro_rules! endpoint_of_inner {
 }
 
 mod account;
+mod administration;
 mod backup_keys;
 mod backup_versions;
 mod context;
@@ -41,6 +42,7 @@ mod presence;
 mod preview;
 mod profile;
 mod push_rules;
+mod pushers;
 mod raw_request;
 mod receipts;
 mod relations;
@@ -119,6 +121,7 @@ fn all_routes() -> endpoint::EndpointRoutes {
             relations::relation_routes,
             sync::sync_routes,
             push_rules::push_rule_routes,
+            pushers::pusher_routes,
             device::device_routes,
             credentials::credential_routes,
             secret_registration::secret_registration_routes,
@@ -131,7 +134,13 @@ fn all_routes() -> endpoint::EndpointRoutes {
             cross_signing::cross_signing_routes,
         ])
         .chain([typing::typing_routes, presence::presence_routes])
-        .chain([directory::directory_routes, preview::preview_routes, people::people_routes, reports::report_routes])
+        .chain([
+            directory::directory_routes,
+            preview::preview_routes,
+            people::people_routes,
+            reports::report_routes,
+            administration::administration_routes,
+        ])
         .fold(endpoint::EndpointRoutes::default(), |routes, add| add(routes))
 }
 

@@ -1,5 +1,10 @@
 //! Table of all configuration keys.
 
+mod config_key;
+
+pub use config_key::ConfigKey;
+pub(super) use config_key::KeyDefault;
+
 use super::parsers::{
     AUTOMATIC, at_least, host_port, log_level, non_empty, number_between, one_of, optional_path, parse_mebibytes,
     positive_count, socket_address, storage_reserve,
@@ -10,59 +15,8 @@ use super::values::{
 };
 use super::{ClientTlsFiles, Config, JwtAlgorithm, LogFormat, Ratio, RegistrationMode, TrustedProxies};
 use quorate_duration::format_duration;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::PathBuf;
-
-/// Configuration key: its name, the values that it accepts and its field in [`Config`].
-pub struct ConfigKey {
-    /// Path in the file, with sections separated by dots.
-    pub path: &'static str,
-    /// Description of the accepted values, for the reference.
-    pub kind: &'static str,
-    /// Value if nothing sets the key.
-    pub default: KeyDefault,
-    /// Explanation for the reference: the effect of the key, and when to change it.
-    pub meaning: &'static str,
-    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
-    pub(super) show: fn(&Config) -> Value,
-}
-
-/// Value of a key that nothing sets.
-#[derive(Clone, Copy, Debug)]
-pub enum KeyDefault {
-    /// The key has no default and must be set.
-    Required,
-    /// A fixed default value.
-    Value(&'static str),
-    /// The default is derived from other things, which this text describes.
-    Computed(&'static str),
-}
-
-impl ConfigKey {
-    /// Returns the name of the environment variable, such as `QUORATE_LISTEN_HTTP` for `listen.http`.
-    #[must_use]
-    pub fn env(&self) -> String {
-        format!("QUORATE_{}", self.words('_').to_ascii_uppercase())
-    }
-
-    /// Returns the name of the flag without leading dashes, such as `listen-http` for `listen.http`.
-    #[must_use]
-    pub fn flag(&self) -> String {
-        self.words('-').to_ascii_lowercase()
-    }
-
-    fn words(&self, between: char) -> String {
-        let mut out = String::new();
-        for c in self.path.chars() {
-            match c {
-                '.' => out.push(between),
-                c if c.is_ascii_uppercase() => out.extend([between, c]),
-                c => out.push(c),
-            }
-        }
-        out
-    }
-}
 
 /// All keys, in the order of the reference.
 pub const KEYS: &[ConfigKey] = &[
@@ -252,7 +206,7 @@ pub const KEYS: &[ConfigKey] = &[
         path: "registration",
         kind: "`open`, `token` or `closed`",
         default: KeyDefault::Value("open"),
-        meaning: "Who may create an account: anyone who can reach a client listener, whoever knows the token in `accounts.registrationTokenFile` (with Matrix clients only), or nobody.",
+        meaning: "Who may create an account: anyone who can reach a client listener, whoever knows a token (with Matrix clients only): that in `accounts.registrationTokenFile`, or one that `chatctl admin tokens` created; or nobody.",
         set: |c, v| {
             let modes = [
                 ("open", RegistrationMode::Open),
@@ -273,7 +227,7 @@ pub const KEYS: &[ConfigKey] = &[
         path: "accounts.registrationTokenFile",
         kind: "path of a file",
         default: KeyDefault::Computed("none"),
-        meaning: "File with the token that people need to register if `registration` is `token`. Read at startup; give all pods the same.",
+        meaning: "File with a token that lets people register if `registration` is `token`, beside those that `chatctl admin tokens` creates. Read at startup; give all pods the same.",
         set: |c, v| {
             c.accounts.registration_token_file = optional_path(v);
             Ok(())
@@ -290,6 +244,23 @@ pub const KEYS: &[ConfigKey] = &[
             Ok(())
         },
         show: |c| json!(c.accounts.shared_secret_file.clone().unwrap_or_default()),
+    },
+    ConfigKey {
+        path: "accounts.noticesUser",
+        kind: "user name",
+        default: KeyDefault::Value("notices"),
+        meaning: "Account that sends the notices of `chatctl admin notices`. It is created with the first notice; nobody can register this name or log in to it. Give all pods the same.",
+        set: |c, v| {
+            let mut names = localpart_list(v)?;
+            match (names.pop(), names.is_empty()) {
+                (Some(name), true) => {
+                    c.accounts.notices_user = name;
+                    Ok(())
+                }
+                _ => Err("write one user name without @ and server, such as notices".to_owned()),
+            }
+        },
+        show: |c| json!(c.accounts.notices_user),
     },
     ConfigKey {
         path: "accounts.termsUrl",
@@ -425,6 +396,25 @@ pub const KEYS: &[ConfigKey] = &[
         meaning: "Time after which the presence and typing of a pod's users is dropped if nothing was heard from the pod. Those users are present again as soon as their clients reach another pod.",
         set: |c, v| bounded_duration(&POD_TIMEOUT, v).map(|v| c.presence.pod_timeout = v),
         show: |c| json!(format_duration(c.presence.pod_timeout)),
+    },
+    ConfigKey {
+        path: "push.allowPrivate",
+        kind: "`true` or `false`",
+        default: KeyDefault::Value("false"),
+        meaning: "Whether notifications are also sent to push gateways with private, local or otherwise special addresses. Users choose the addresses of gateways, and could otherwise make the pods send requests to machines of your network.",
+        set: |c, v| one_of(v, &[("true", true), ("false", false)]).map(|v| c.push.allow_private = v),
+        show: |c| json!(c.push.allow_private),
+    },
+    ConfigKey {
+        path: "push.caFile",
+        kind: "path of a file",
+        default: KeyDefault::Computed("none: the certificate authorities of the system"),
+        meaning: "File with the certificates of authorities (PEM) by which push gateways are recognised, in addition to those of the system. Read at startup.",
+        set: |c, v| {
+            c.push.ca_file = optional_path(v);
+            Ok(())
+        },
+        show: |c| json!(c.push.ca_file.clone().unwrap_or_default()),
     },
     ConfigKey {
         path: "quotas.devices",

@@ -2,7 +2,7 @@
 
 use super::keys::KeyDefault;
 use super::written::WrittenConfig;
-use super::{Config, ConfigError, KEYS, RegistrationMode};
+use super::{Config, ConfigError, KEYS};
 
 /// Facts about the environment that computed defaults are derived from, looked up once by the caller.
 #[derive(Clone, Debug)]
@@ -80,12 +80,8 @@ fn check_client_tls(config: &mut Config) -> Result<(), ConfigError> {
     Err(ConfigError::Together { key, reason: reason.into() })
 }
 
-/// Checks that there is a token if people need one to register, and a key if they log in with signed tokens.
+/// Checks that there is a key if people log in with signed tokens.
 fn check_registration(config: &Config) -> Result<(), ConfigError> {
-    if config.registration == RegistrationMode::Token && config.accounts.registration_token_file.is_none() {
-        let reason = "registration is `token`, so this file must be set, too".to_owned();
-        return Err(ConfigError::Together { key: "accounts.registrationTokenFile", reason });
-    }
     if config.accounts.jwt.algorithm.is_some() && config.accounts.jwt.key_file.is_none() {
         let reason = "accounts.jwt.algorithm is set, so this file must be set, too".to_owned();
         return Err(ConfigError::Together { key: "accounts.jwt.keyFile", reason });
@@ -160,11 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_by_token_needs_one() {
-        let error = resolved("serverName: a.org\nregistration: token", None).unwrap_err();
-        assert!(error.contains("accounts.registrationTokenFile"), "{error}");
-        let with = "serverName: a.org\nregistration: token\naccounts: {registrationTokenFile: /x}";
-        assert_eq!(resolved(with, None).unwrap().registration, RegistrationMode::Token);
+    fn a_registration_by_token_needs_no_file_as_administrators_create_tokens() {
+        for accounts in ["", "accounts: {registrationTokenFile: /x}"] {
+            let yaml = format!("serverName: a.org\nregistration: token\n{accounts}");
+            assert_eq!(resolved(&yaml, None).unwrap().registration, crate::config::RegistrationMode::Token);
+        }
     }
 
     #[test]

@@ -83,6 +83,21 @@ declare! {
 }
 
 declare! {
+    /// Metrics of what the leader sends to push gateways.
+    pub(crate) struct PushMetrics, "Notifications" {
+        ended: IntCounterVec = "quorate_push_notifications_total" ["outcome"]
+            "Leader: notifications by what became of them: `sent`; `failed` for each attempt that will be repeated; \
+             `moot` if the event was read or redacted, or the pusher removed, before it was sent; `rejected` together \
+             with their pushers; `dropped` because too many were waiting or for too long.";
+        seconds: Histogram = "quorate_push_seconds" [] "Leader: time of requests to push gateways.";
+        waiting: IntGauge = "quorate_push_waiting" []
+            "Leader: notifications recorded in the log because their gateways have not taken them yet.";
+        gateways_failing: IntGauge = "quorate_push_gateways_failing" []
+            "Leader: push gateways that did not take the last notification and are asked for one at a time, after pauses.";
+    }
+}
+
+declare! {
     /// Metrics of commands on their way to an outcome, and of reads.
     pub(crate) struct ProposalMetrics, "Proposals and reads" {
         ended: IntCounterVec = "quorate_proposals_total" ["outcome"]
@@ -282,6 +297,7 @@ instruments! {
     logins: LoginMetrics;
     delivery: DeliveryMetrics;
     ephemeral: EphemeralMetrics;
+    push: PushMetrics;
     proposals: ProposalMetrics;
     log: LogMetrics;
     apply: ApplyMetrics;

@@ -42,6 +42,7 @@ async fn used() -> ChatMetrics {
     metrics.delivery(ClientApi::Grpc).handed(Some(Instant::now()));
     metrics.ephemeral_kept(1, 1, 1);
     metrics.ephemeral_refused(1, 1);
+    metrics.push_ended("sent", 1);
     SyncAnswer::ALL.into_iter().for_each(|answer| metrics.synced(answer));
     metrics
 }

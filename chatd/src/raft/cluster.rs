@@ -51,6 +51,9 @@ pub trait StateFacts: Send + Sync + 'static {
     /// Returns at most `limit` deactivated users of whom something is left to remove.
     fn unfinished_departures(&self, limit: usize) -> Vec<String>;
 
+    /// Returns the ids of at most `limit` deleted rooms of which something is left to remove.
+    fn unfinished_clearings(&self, limit: usize) -> Vec<String>;
+
     /// Returns `true` if reading may wait for a disk.
     fn may_block(&self) -> bool;
 }

@@ -4,6 +4,7 @@
 //! change that has started cannot be undone, so a timeout means "check the status", not "it failed".
 
 mod change;
+mod clearings;
 mod departures;
 mod error;
 mod history;

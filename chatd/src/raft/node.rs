@@ -236,6 +236,7 @@ impl NodeHandle {
         node.spawn(node.administration.clone().keep_devices_bounded());
         node.spawn(node.administration.clone().keep_profiles_shown());
         node.spawn(node.administration.clone().keep_departures_going());
+        node.spawn(node.administration.clone().keep_clearings_going());
         node.spawn(keep_time(node.administration.clone(), time, leadership.clone()));
         node.spawn(report_elections(leadership.clone(), options.observer));
         let level = feed.level().clone();
@@ -346,6 +347,11 @@ impl<S: StateStore> StateFacts for StoreFacts<S> {
     fn unfinished_departures(&self, limit: usize) -> Vec<String> {
         let view = self.0.view();
         StateView::open(&view).and_then(|view| view.unfinished_departures(limit)).unwrap_or_default()
+    }
+
+    fn unfinished_clearings(&self, limit: usize) -> Vec<String> {
+        let view = self.0.view();
+        StateView::open(&view).and_then(|view| view.unfinished_clearings(limit)).unwrap_or_default()
     }
 
     fn may_block(&self) -> bool {

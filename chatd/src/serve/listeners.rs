@@ -7,6 +7,7 @@ use crate::api::grpc::server::{self, GrpcHealth};
 use crate::api::health::PodHealth;
 use crate::api::listen::{ListenerBounds, ListenerTimeouts};
 use crate::api::matrix;
+use crate::api::moderation::ModerationApi;
 use crate::config::Config;
 use crate::exit::{ExitReason, ProcessFailure};
 use crate::metrics::ChatMetrics;
@@ -56,7 +57,9 @@ impl PodListeners {
 
         let facts = Arc::new(PodFacts { metrics: metrics.clone(), storage, load: LoadWatch::start(metrics.clone()) });
         let admin = AdminApi::new(node, env!("CARGO_PKG_VERSION"), facts, peers_closed.clone());
-        let services = Routes::new(node.peer_listener.clone().into_service()).add_service(admin.clone().into_service());
+        let services = Routes::new(node.peer_listener.clone().into_service())
+            .add_service(admin.clone().into_service())
+            .add_service(ModerationApi::new(service.clone()).into_service());
         let services = Routes::from(services.into_axum_router().merge(admin.clone().page()));
         tokio::spawn(until_failed(
             "peer",

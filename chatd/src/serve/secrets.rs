@@ -21,6 +21,7 @@ pub(super) fn account_policy(config: &Config) -> Result<AccountPolicy, ProcessFa
     let AccountRules {
         registration_token_file,
         shared_secret_file,
+        notices_user,
         terms_url,
         terms_version,
         base_url,
@@ -30,11 +31,13 @@ pub(super) fn account_policy(config: &Config) -> Result<AccountPolicy, ProcessFa
     let by_token = config.registration == RegistrationMode::Token;
     let token_file = registration_token_file.as_deref().filter(|_| by_token);
     Ok(AccountPolicy {
+        registration_by_token: by_token,
         registration_token: token_file.map(|path| read_secret("accounts.registrationTokenFile", path)).transpose()?,
         shared_secret: shared_secret_file
             .as_deref()
             .map(|path| read_secret("accounts.sharedSecretFile", path))
             .transpose()?,
+        notices_user: notices_user.clone(),
         terms: terms_url.clone().map(|url| TermsOfService { url, version: terms_version.clone() }),
         base_url: base_url.clone(),
         access_token_lifetime: *access_token_lifetime,

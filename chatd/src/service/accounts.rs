@@ -42,6 +42,8 @@ pub struct NewLogin {
     pub device_display_name: String,
     /// `true` if the client wants a refresh token.
     pub wants_refresh: bool,
+    /// Registration token that the account uses up once; empty if there is none, and for logins.
+    pub registration_token: String,
 }
 
 /// A newly opened session with its access token.
@@ -104,7 +106,13 @@ impl ChatService {
         // After all other checks: a name that is taken or malformed uses up none of the registrations of an address.
         self.admit_registration(address)?;
         let administrator = matches!(approval, RegistrationApproval::SharedSecret { administrator: true });
-        let register = Register { localpart: localpart.clone(), password_hash: String::new(), session, administrator };
+        let register = Register {
+            localpart: localpart.clone(),
+            password_hash: String::new(),
+            session,
+            administrator,
+            registration_token: login.registration_token,
+        };
         let made = self.hash_and_propose(register, login.password, address).await;
         match &made {
             // Whoever registers knows the password, so this address is as good as one of a login.
@@ -155,6 +163,13 @@ impl ChatService {
             let message =
                 "this name is reserved for an administrator, whose account must exist before it is configured";
             return Err(RequestRefusal::new(RefusalCode::UserExists, message));
+        }
+        if localpart == self.account_policy().notices_user {
+            // Otherwise whoever registers the name first would be in the way of the server's notices.
+            return Err(RequestRefusal::new(
+                RefusalCode::UserExists,
+                "this name is reserved for notices of the server",
+            ));
         }
         // Local is enough: apply decides in the end, and a stranger's question must not reach the leader.
         let (account, _) = self.read(ReadConsistency::Local, move |view| view.account(&localpart)).await?;

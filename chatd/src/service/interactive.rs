@@ -4,6 +4,7 @@
 //! is valid and which stages are completed, signed with the cluster's key. Every pod can therefore continue it, also
 //! after a restart, and strangers who begin as many sessions as they like occupy nothing.
 
+use super::registration::MAX_TOKEN_BYTES;
 use super::signing::{ClusterSigner, SIGNATURE_BYTES};
 use super::{ChatService, RequestRefusal};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -19,6 +20,8 @@ const OPERATION_BYTES: usize = 8;
 const SIGNED_BYTES: usize = 1 + 1 + 8 + OPERATION_BYTES;
 /// Length of a session as text. Anything else is not decoded.
 const TEXT_BYTES: usize = ((SIGNED_BYTES + SIGNATURE_BYTES) * 8).div_ceil(6);
+/// Character between a session and the registration token that it carries: none of base64.
+const TOKEN_FOLLOWS: char = '.';
 /// Purpose of the signatures.
 const PURPOSE: &str = "user-interactive authentication";
 
@@ -79,7 +82,8 @@ pub enum InteractiveSession {
 }
 
 impl ChatService {
-    /// Returns a new session for an operation, with the stages that are completed already.
+    /// Returns a new session for an operation, with the stages that are completed already, and the registration token by
+    /// which one of them was; empty if none is to be kept.
     ///
     /// # Errors
     /// The refusals of reads and of the proposer.
@@ -87,9 +91,12 @@ impl ChatService {
         &self,
         operation: &str,
         completed: CompletedStages,
+        token: &str,
     ) -> Result<String, RequestRefusal> {
         let signer = self.signer(PURPOSE).await?;
-        Ok(encode_session(&signer, operation, completed, self.now_ms().saturating_add(VALID_FOR_MS)))
+        let expires_ms = self.now_ms().saturating_add(VALID_FOR_MS);
+        let text = encode_session(&signer, &with_token(operation, token), completed, expires_ms);
+        Ok(if token.is_empty() { text } else { format!("{text}{TOKEN_FOLLOWS}{token}") })
     }
 
     /// Recognises a session that a client brought back for an operation.
@@ -101,12 +108,24 @@ impl ChatService {
         session: &str,
         operation: &str,
     ) -> Result<InteractiveSession, RequestRefusal> {
-        if session.len() != TEXT_BYTES {
+        let token = token_in_session(session);
+        let text = session.split(TOKEN_FOLLOWS).next().unwrap_or_default();
+        if text.len() != TEXT_BYTES || token.len() > MAX_TOKEN_BYTES {
             return Ok(InteractiveSession::Unknown);
         }
         let signer = self.signer(PURPOSE).await?;
-        Ok(decode_session(&signer, session, operation, self.now_ms()))
+        Ok(decode_session(&signer, text, &with_token(operation, token), self.now_ms()))
     }
+}
+
+/// Returns the registration token in a session; empty if there is none. It counts only if the session is valid.
+pub fn token_in_session(session: &str) -> &str {
+    session.split_once(TOKEN_FOLLOWS).map_or("", |(_, token)| token)
+}
+
+/// Returns the operation of a session that carries a token, so that the signature covers the token as well.
+fn with_token(operation: &str, token: &str) -> String {
+    if token.is_empty() { operation.to_owned() } else { format!("{operation}\0{token}") }
 }
 
 fn operation_digest(operation: &str) -> [u8; OPERATION_BYTES] {
@@ -165,6 +184,16 @@ mod tests {
         assert_eq!(decoded(1, "register", 1000), InteractiveSession::Unknown);
         assert_eq!(decoded(1, "delete", 999), InteractiveSession::OtherOperation);
         assert_eq!(decoded(2, "register", 999), InteractiveSession::Unknown);
+    }
+
+    #[test]
+    fn a_session_is_bound_to_the_token_that_it_carries() {
+        let bound = encode_session(&signer(1), &with_token("register", "abc"), CompletedStages::default(), 1000);
+        let session = format!("{bound}{TOKEN_FOLLOWS}abc");
+        assert_eq!((token_in_session(&session), token_in_session(&bound)), ("abc", ""));
+        let decoded = |token| decode_session(&signer(1), &bound, &with_token("register", token), 0);
+        assert_eq!(decoded("abc"), InteractiveSession::Valid(CompletedStages::default()));
+        assert_eq!([decoded("abd"), decoded("")], [InteractiveSession::OtherOperation; 2]);
     }
 
     #[test]

@@ -85,6 +85,10 @@ impl ChatService {
         let subject = policy.subject(jwt, self.now_ms())?;
         let named = self.parse_typed_user(&subject);
         let localpart = named.map_err(|refusal| RequestRefusal { code: RefusalCode::InvalidUsername, ..refusal })?;
+        if localpart == self.account_policy().notices_user {
+            // The account of the server's notices is nobody's, whatever the identity provider says.
+            return Err(accounts::wrong_credentials());
+        }
         let opening = self.opening(&login, address)?;
         let outcome = match self.open_for_subject(&localpart, &opening, address).await {
             // Another first login of the same subject has registered the account meanwhile.
@@ -121,7 +125,7 @@ impl ChatService {
             }),
             None => {
                 self.admit_registration(address)?;
-                Kind::Register(Register { localpart, password_hash: no_password()?, session, administrator: false })
+                Kind::Register(Register { localpart, password_hash: no_password()?, session, ..Register::default() })
             }
         };
         self.propose(WriteProposal::envelope(kind)).await

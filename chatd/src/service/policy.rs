@@ -48,10 +48,15 @@ pub struct TermsOfService {
 /// Rules for accounts, and what clients are told before they log in.
 #[derive(Clone, Debug, Default)]
 pub struct AccountPolicy {
-    /// Token that whoever registers must know; `None` if anyone may register while registration is open.
+    /// `true` if whoever registers must know a token: the one from the configuration, or one that administrators have
+    /// created.
+    pub registration_by_token: bool,
+    /// Token from the configuration; `None` if there is none.
     pub registration_token: Option<SecretText>,
     /// Secret with which administrators register accounts; `None` if they cannot.
     pub shared_secret: Option<SecretText>,
+    /// Localpart of the account that sends notices of the server.
+    pub notices_user: String,
     /// Terms that people accept when they register.
     pub terms: Option<TermsOfService>,
     /// Address under which clients reach this server.

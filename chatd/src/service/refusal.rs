@@ -13,12 +13,20 @@ pub enum RefusalCode {
     Unauthenticated,
     /// The session expired; a new login keeps the device.
     SessionExpired,
+    /// An administrator has locked the account: the session is kept, but good for nothing except to be ended.
+    UserLocked,
+    /// An administrator has suspended the account: it reads and leaves, but neither writes nor joins.
+    UserSuspended,
+    /// The invitation is to the room of the server's notices, and cannot be rejected.
+    NoticeRoom,
     /// No such account exists, or the password is wrong: the caller is not told which.
     WrongCredentials,
     /// The server registers no accounts.
     RegistrationClosed,
     /// The room's rules or power levels forbid the operation.
     Forbidden,
+    /// There is nothing to be undone.
+    BadState,
     /// The caller is not in the room.
     NotMember,
     /// No such alias exists. (A room id that names no room is refused as [`RefusalCode::NotMember`].)
@@ -76,9 +84,13 @@ impl RefusalCode {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::SessionExpired => "session_expired",
+            Self::UserLocked => "user_locked",
+            Self::UserSuspended => "user_suspended",
+            Self::NoticeRoom => "notice_room",
             Self::WrongCredentials => "wrong_credentials",
             Self::RegistrationClosed => "registration_closed",
             Self::Forbidden => "forbidden",
+            Self::BadState => "bad_state",
             Self::NotMember => "not_member",
             Self::RoomNotFound => "room_not_found",
             Self::UserNotFound => "user_not_found",
@@ -188,8 +200,12 @@ impl From<Rejected> for RequestRefusal {
         let code = match rejected.reason() {
             Reason::SessionEnded => RefusalCode::Unauthenticated,
             Reason::SessionExpired => RefusalCode::SessionExpired,
+            Reason::UserLocked => RefusalCode::UserLocked,
+            Reason::UserSuspended => RefusalCode::UserSuspended,
+            Reason::NoticeRoom => RefusalCode::NoticeRoom,
             // A quota is not a rate: waiting does not help, leaving a room does.
             Reason::Forbidden | Reason::QuotaReached => RefusalCode::Forbidden,
+            Reason::BadState => RefusalCode::BadState,
             // Room ids can be guessed: nobody who is not a member is told which of them are rooms.
             Reason::NotMember | Reason::RoomNotFound => return Self::outsider(),
             Reason::AliasNotFound => RefusalCode::RoomNotFound,

@@ -1,10 +1,12 @@
 //! Registration of accounts: by anyone, by whoever knows a token, or by administrators with a shared secret.
 
-use super::{ChatService, RefusalCode, RequestRefusal};
+use super::{AccountPolicy, ChatService, ReadConsistency, RefusalCode, RequestRefusal};
 use crate::service::token;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
 
+/// Longest token that is looked up, in bytes: a file with a secret is not longer.
+pub(super) const MAX_TOKEN_BYTES: usize = 4096;
 /// Time for which a nonce of the shared secret is valid, as in Synapse.
 const NONCE_FOR_MS: u64 = 60 * 1000;
 /// Number of random bytes of a nonce.
@@ -24,6 +26,17 @@ pub enum RegistrationApproval {
         /// `true` if the account may administer the server.
         administrator: bool,
     },
+}
+
+/// Token that somebody gave to register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenToken {
+    /// The token is good for nothing.
+    Unknown,
+    /// The token is the one from the configuration.
+    Configured,
+    /// The token is one that administrators have created, and registering an account uses it up once.
+    Counted,
 }
 
 /// Registration with the shared secret.
@@ -59,7 +72,7 @@ impl ChatService {
     /// # Errors
     /// [`RefusalCode::RegistrationClosed`].
     pub fn check_registration(&self, approval: RegistrationApproval) -> Result<(), RequestRefusal> {
-        let needs_token = self.account_policy().registration_token.is_some();
+        let needs_token = self.account_policy().registration_by_token;
         let allowed = match approval {
             RegistrationApproval::None => {
                 self.registration_open() && !needs_token && self.account_policy().terms.is_none()
@@ -78,10 +91,22 @@ impl ChatService {
         Err(RequestRefusal::new(RefusalCode::RegistrationClosed, message))
     }
 
-    /// Returns `true` if this is the token that whoever registers must know.
-    #[must_use]
-    pub fn is_registration_token(&self, token: &str) -> bool {
-        self.registration_open() && self.account_policy().registration_token.as_ref().is_some_and(|own| own.is(token))
+    /// Returns what a token is good for that somebody gave to register. What this pod has applied is enough: the command
+    /// that registers the account decides, and a stranger's question must not reach the leader.
+    ///
+    /// # Errors
+    /// The refusals of reads.
+    pub async fn given_token(&self, token: &str) -> Result<GivenToken, RequestRefusal> {
+        let AccountPolicy { registration_by_token, registration_token, .. } = self.account_policy();
+        if !self.registration_open() || !registration_by_token || token.len() > MAX_TOKEN_BYTES {
+            return Ok(GivenToken::Unknown);
+        }
+        if registration_token.as_ref().is_some_and(|own| own.is(token)) {
+            return Ok(GivenToken::Configured);
+        }
+        let token = token.to_owned();
+        let (usable, _) = self.read(ReadConsistency::Local, move |view| view.is_registration_token(&token)).await?;
+        Ok(if usable { GivenToken::Counted } else { GivenToken::Unknown })
     }
 
     /// Returns a nonce for a registration with the shared secret. Any pod recognises it.

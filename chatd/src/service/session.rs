@@ -37,7 +37,8 @@ impl ChatService {
     /// Returns the session of an access token.
     ///
     /// # Errors
-    /// [`RefusalCode::Unauthenticated`], [`RefusalCode::SessionExpired`], [`RefusalCode::Unavailable`].
+    /// [`RefusalCode::Unauthenticated`], [`RefusalCode::SessionExpired`], [`RefusalCode::UserLocked`],
+    /// [`RefusalCode::Unavailable`].
     pub async fn authenticate(&self, access_token: &str) -> Result<CallerSession, RequestRefusal> {
         // What cannot be a token of this server costs neither a hash nor a lookup.
         let hash = token::hash_token(access_token).ok_or_else(unknown_token)?;
@@ -53,13 +54,33 @@ impl ChatService {
         let freshness = self.catch_up_with_leader().await?;
         match self.look_up_apart(hash).await? {
             // A client forgets a session that is called unknown, so a pod that may merely be behind must not say so.
-            SessionLookup::Expired | SessionLookup::Unknown if freshness == ServedFreshness::Stale => {
+            SessionLookup::Locked(_) | SessionLookup::Expired | SessionLookup::Unknown
+                if freshness == ServedFreshness::Stale =>
+            {
                 Err(RequestRefusal::unavailable(
                     "without a quorum this server cannot check the session; try again, or use another server",
                     ELECTION_WAIT,
                 ))
             }
             found => found.alive(),
+        }
+    }
+
+    /// Returns the session of an access token even if the account is locked: for ending the session, which a locked
+    /// account may still do.
+    ///
+    /// # Errors
+    /// Those of [`ChatService::authenticate`], except for [`RefusalCode::UserLocked`].
+    pub async fn authenticate_even_locked(&self, access_token: &str) -> Result<CallerSession, RequestRefusal> {
+        match self.authenticate(access_token).await {
+            Err(refusal) if refusal.code == RefusalCode::UserLocked => {
+                let hash = token::hash_token(access_token).ok_or_else(unknown_token)?;
+                match self.look_up_apart(hash).await? {
+                    SessionLookup::Locked(session) => Ok(session),
+                    found => found.alive(),
+                }
+            }
+            other => other,
         }
     }
 
@@ -139,6 +160,7 @@ impl ChatService {
         Ok(match view.session(&hash, now_ms)? {
             SessionState::Unknown => SessionLookup::Unknown,
             SessionState::Expired => SessionLookup::Expired,
+            SessionState::Locked(found) => SessionLookup::Locked(to_caller_session(hash, found)),
             SessionState::Alive(found) => {
                 if found.wants_extension(now_ms) {
                     self.extend(hash, &found.localpart, &found.device_id);
@@ -188,6 +210,8 @@ impl ChatService {
 
 enum SessionLookup {
     Alive(CallerSession),
+    /// The account is locked.
+    Locked(CallerSession),
     Expired,
     Unknown,
 }
@@ -196,6 +220,10 @@ impl SessionLookup {
     fn alive(self) -> Result<CallerSession, RequestRefusal> {
         match self {
             Self::Alive(session) => Ok(session),
+            Self::Locked(_) => Err(RequestRefusal::new(
+                RefusalCode::UserLocked,
+                "an administrator has locked this account; ask one to unlock it",
+            )),
             Self::Expired => Err(RequestRefusal::new(
                 RefusalCode::SessionExpired,
                 "the session expired after too long without use; log in again",

@@ -88,6 +88,9 @@ pub(crate) fn column_of(table: Table) -> DbColumn {
         | Table::KeyChange
         | Table::LastKeyChange
         | Table::Report
+        | Table::Pusher
+        | Table::PusherUser
+        | Table::WaitingPush
         // Read across rooms, which the family of rooms is not made for.
         | Table::PublicRoomBySize => DbColumn::Account,
     }

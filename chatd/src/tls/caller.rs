@@ -17,6 +17,8 @@ pub struct PeerCaller {
     pub tcp: TcpConnectInfo,
     /// Role of the caller, or the reason why it has none.
     pub standing: Result<PeerRole, Arc<str>>,
+    /// Name of the certificate's holder; `None` if the certificate has no role.
+    pub name: Option<Arc<str>>,
 }
 
 /// Accepted connection whose caller is identified.
@@ -34,6 +36,7 @@ impl CallerStream {
         let shown = session.peer_certificates().and_then(|chain| chain.first());
         let holder = shown.map_or(Err(HolderError::NoRole), CertificateIdentity::of);
         let tcp = tcp.connect_info();
+        let name: Option<Arc<str>> = holder.as_ref().ok().map(|holder| Arc::from(holder.name.as_str()));
         let standing = match holder {
             Ok(holder) if holder.cluster == own.cluster => Ok(holder.role),
             Ok(holder) => Err(format!(
@@ -45,7 +48,7 @@ impl CallerStream {
         if let Err(reason) = &standing {
             tracing::warn!(from = ?tcp.remote_addr(), reason, "a caller on the peer listener has no rights");
         }
-        Self { caller: PeerCaller { tcp, standing: standing.map_err(Arc::from) }, stream }
+        Self { caller: PeerCaller { tcp, standing: standing.map_err(Arc::from), name }, stream }
     }
 }
 

@@ -119,6 +119,11 @@ async fn make(version: u32) {
             writeln!(told, "said {name} {sender} {body}").expect("text");
         }
     }
+    eventually("a notification waits for its gateway", || async {
+        let (_, page) = cluster.nodes[0].page("/metrics")?;
+        page.lines().any(|line| line.starts_with("quorate_push_waiting ") && !line.ends_with(" 0")).then_some(())
+    })
+    .await;
     let process = cluster.processes[0].take().expect("it runs");
     process.terminate();
     assert_eq!(process.ended().await, Some(0));
@@ -168,7 +173,11 @@ async fn talk(cluster: &Cluster, alice: &User, bob: &User) -> String {
     room
 }
 
-/// Makes a receipt and a report about a new message.
+/// Pusher of a gateway that nobody has.
+const PUSHER: &str = r#"{"app_id":"org.example.app","pushkey":"key","kind":"http","app_display_name":"App",
+    "device_display_name":"Phone","lang":"en","data":{"url":"https://push.invalid/_matrix/push/v1/notify"}}"#;
+
+/// Makes a receipt and a report about a new message, and a pusher.
 async fn read_and_report(cluster: &Cluster, alice: &User, bob: &User, room: &str) {
     let address = cluster.nodes[0].http;
     let token = &bob.session.access_token;
@@ -176,6 +185,7 @@ async fn read_and_report(cluster: &Cluster, alice: &User, bob: &User, room: &str
     for (path, body) in [
         (format!("rooms/{room}/receipt/m.read/{event}"), "{}"),
         (format!("rooms/{room}/report/{event}"), r#"{"reason":"to be kept"}"#),
+        ("pushers/set".to_owned(), PUSHER),
     ] {
         matrix(address, "POST", &path, token, body).await;
     }

@@ -11,6 +11,7 @@
 
 mod access;
 mod accounts;
+mod administration;
 mod bad_input;
 mod chat;
 mod endpoints;
@@ -23,7 +24,10 @@ mod listeners;
 mod logins;
 mod logs;
 mod metrics;
+mod notifications;
+mod push_gateway;
 mod push_rules;
+mod pushers;
 mod receipts;
 mod relations;
 mod rooms;

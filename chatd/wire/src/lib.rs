@@ -17,7 +17,8 @@ pub mod chat {
     }
 }
 
-/// Package `quorate.admin.v1`: the API of the operator and of `chatctl cluster` (port 7401, mutual TLS).
+/// Package `quorate.admin.v1`: the API of the operator, of `chatctl cluster` and of `chatctl admin` (port 7401, mutual
+/// TLS).
 pub mod admin {
     #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]
     pub mod v1 {

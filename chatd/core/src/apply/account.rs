@@ -1,5 +1,6 @@
 //! Creation of accounts and their first session.
 
+use super::administer::registration;
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, position_to_proto, refuse};
 use super::session;
 use crate::id;
@@ -24,6 +25,9 @@ pub(super) fn apply_register(context: &mut ApplyContext<'_>, command: &log::Regi
     }
     if let Some(known) = rows::account_row(&context.rows, localpart)? {
         return answer_known_account(context, command, localpart, &known);
+    }
+    if !command.registration_token.is_empty() {
+        registration::use_token(context, &command.registration_token)?;
     }
     let row = store::Account {
         password_hash: command.password_hash.clone(),

@@ -1,5 +1,6 @@
 //! Aliases of rooms: given by members, taken away by those who gave them or who govern the room.
 
+use super::administer::rooms::check_not_deleted;
 use super::append::NewEvent;
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle, refuse};
 use super::state_change::set_state;
@@ -27,6 +28,7 @@ pub(super) fn apply_set_alias(context: &mut ApplyContext<'_>, command: &log::Set
     }
     let room = context.room_by_id(&command.room_id)?;
     context.joined(&room)?;
+    check_not_deleted(context, room.number)?;
     put_alias(context, room.number, local)?;
     Ok(CommandAnswer::done())
 }
@@ -68,6 +70,15 @@ pub(super) fn move_aliases(context: &mut ApplyContext<'_>, from: RoomNumber, to:
         context.rows.put(Table::Alias, key::alias_key(&local), table::encode_value(&row));
         context.rows.delete(Table::RoomAlias, key::room_alias_key(from, &local));
         context.rows.put(Table::RoomAlias, key::room_alias_key(to, &local), Bytes::new());
+    }
+    Ok(())
+}
+
+/// Removes all aliases of a room, and leaves its state as it is.
+pub(super) fn remove_aliases(context: &mut ApplyContext<'_>, room: RoomNumber) -> ApplyResult<()> {
+    for local in aliases_of(context, room)? {
+        context.rows.delete(Table::Alias, key::alias_key(&local));
+        context.rows.delete(Table::RoomAlias, key::room_alias_key(room, &local));
     }
     Ok(())
 }

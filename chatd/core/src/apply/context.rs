@@ -250,6 +250,38 @@ impl<'a> ApplyContext<'a> {
         (self.touched, self.new_cluster)
     }
 
+    /// Takes a step as another user, without a session: the events are that user's own.
+    pub(super) fn as_user<T>(
+        &mut self,
+        user: &str,
+        step: impl FnOnce(&mut ApplyContext<'_>) -> ApplyResult<T>,
+    ) -> ApplyResult<T> {
+        let mut inner = ApplyContext {
+            rows: &mut *self.rows,
+            server_name: self.server_name,
+            time_ms: self.time_ms,
+            stamp: self.stamp,
+            user,
+            device_id: "",
+            transaction_id: "",
+            first: self.first,
+            touched: std::mem::take(&mut self.touched),
+            ended_own_session: false,
+            quotas: self.quotas,
+            turn: None,
+            entry: self.entry,
+            cluster: self.cluster,
+            new_cluster: self.new_cluster.take(),
+            events: self.events,
+        };
+        let done = step(&mut inner);
+        let ApplyContext { touched, new_cluster, events, .. } = inner;
+        self.touched = touched;
+        self.new_cluster = new_cluster;
+        self.events = events;
+        done
+    }
+
     pub(super) fn cluster(&self) -> &store::Cluster {
         self.new_cluster.as_ref().unwrap_or(self.cluster)
     }

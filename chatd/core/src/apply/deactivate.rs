@@ -28,6 +28,17 @@ pub(super) fn apply_deactivate(
     command: &log::Deactivate,
 ) -> ApplyResult<CommandAnswer> {
     let account = password::verified_account(context, command.password_version)?;
+    close_account(context, account, command.erase)?;
+    Ok(CommandAnswer::done())
+}
+
+/// Closes the account of `context.user`, as far as one command can; the session of `context.device_id`, if there is one,
+/// ends first.
+pub(super) fn close_account(
+    context: &mut ApplyContext<'_>,
+    account: store::Account,
+    erase: bool,
+) -> ApplyResult<log::DeactivationContinued> {
     let mut row = store::Account {
         // No password fits an empty hash, and no session is opened for a deactivated account.
         password_hash: String::new(),
@@ -36,22 +47,41 @@ pub(super) fn apply_deactivate(
         administrator: false,
         ..account
     };
-    if command.erase {
-        row.display_name.clear();
-        row.avatar_url.clear();
-        context.rows.delete(Table::Meta, key::profile_key(context.user));
+    if erase {
+        erase_profile(context, &mut row);
     }
     context.rows.put(Table::Account, key::account_key(context.user), table::encode_value(&row));
     // An earlier change of profile has nothing left to show.
     context.rows.delete(Table::Meta, key::renewal_key(context.user));
     // The caller's own session first: the account must not act any more, however many devices it has.
-    let mut forgettable = MAX_FORGOTTEN;
-    remove_device(context, context.user, context.device_id, &mut forgettable)?;
-    context.ended_own_session = true;
+    if !context.device_id.is_empty() {
+        let mut forgettable = MAX_FORGOTTEN;
+        remove_device(context, context.user, context.device_id, &mut forgettable)?;
+        context.ended_own_session = true;
+    }
     quota::close_others(context, u32::try_from(PART_DEVICES).unwrap_or(u32::MAX))?;
-    let departure = store::Departure { next_room: 0, erase: command.erase };
-    continue_departure(context, departure)?;
-    Ok(CommandAnswer::done())
+    continue_departure(context, store::Departure { next_room: 0, erase })
+}
+
+/// Erases the account of `context.user`, which was closed before, as far as one command can.
+pub(super) fn erase_closed_account(
+    context: &mut ApplyContext<'_>,
+    mut account: store::Account,
+) -> ApplyResult<log::DeactivationContinued> {
+    erase_profile(context, &mut account);
+    context.rows.put(Table::Account, key::account_key(context.user), table::encode_value(&account));
+    let key = key::departure_key(context.user);
+    let left_over = table::fetch_row::<store::Departure>(&context.rows, Table::Meta, &key)?;
+    // Beyond every room if all of them were left before.
+    let next_room = left_over.map_or(u64::MAX, |departure| departure.next_room);
+    continue_departure(context, store::Departure { next_room, erase: true })
+}
+
+/// Removes the profile of `context.user`, whose account this is.
+fn erase_profile(context: &mut ApplyContext<'_>, account: &mut store::Account) {
+    account.display_name.clear();
+    account.avatar_url.clear();
+    context.rows.delete(Table::Meta, key::profile_key(context.user));
 }
 
 /// Continues with what [`apply_deactivate`] left over.
@@ -81,6 +111,7 @@ fn continue_departure(
     departure: store::Departure,
 ) -> ApplyResult<log::DeactivationContinued> {
     let more_devices = remove_some_devices(context)?;
+    mark_as_locked(context, more_devices);
     let (rooms, next) = rooms_to_leave(context, RoomNumber(departure.next_room))?;
     for number in &rooms {
         let mut room = context.room_by_number(*number)?;
@@ -104,6 +135,17 @@ fn continue_departure(
         context.rows.delete(Table::Meta, key);
     }
     Ok(log::DeactivationContinued { rooms: u64::try_from(rooms.len()).unwrap_or(u64::MAX), more })
+}
+
+/// Locks a closed account for as long as it has sessions: they must be good for nothing although they are many.
+fn mark_as_locked(context: &mut ApplyContext<'_>, locked: bool) {
+    let key = key::standing_key(context.user);
+    if locked {
+        let standing = store::Standing { locked, suspended: false };
+        context.rows.put(Table::Meta, key, table::encode_value(&standing));
+    } else {
+        context.rows.delete(Table::Meta, key);
+    }
 }
 
 fn remove_some_devices(context: &mut ApplyContext<'_>) -> ApplyResult<bool> {
@@ -170,6 +212,7 @@ mod tests {
     use super::*;
     use crate::proto::log::Envelope;
     use crate::proto::log::command::Kind as CommandKind;
+    use crate::query::SessionState;
     use crate::testing::{World, command, register, session, world};
 
     fn deactivate(world: &mut World, erase: bool) -> Envelope {
@@ -218,6 +261,28 @@ mod tests {
         };
         let open = Envelope { command: command(CommandKind::OpenSession(open)), ..Envelope::default() };
         assert_eq!(world.rejected(open), Reason::UserNotFound);
+    }
+
+    #[test]
+    fn sessions_that_a_closed_account_still_has_are_locked_until_they_are_gone() {
+        let mut world = world(&["alice"]);
+        for n in 0..=2 * PART_DEVICES {
+            let session = Some(session("alice", &format!("E{n:03}"), 0));
+            let open =
+                log::OpenSession { localpart: "alice".into(), session, password_version: 1, ..Default::default() };
+            world.accepted(Envelope { command: command(CommandKind::OpenSession(open)), ..Envelope::default() });
+        }
+        let envelope = deactivate(&mut world, false);
+        world.accepted(envelope);
+        let left = world.view().devices("alice").unwrap();
+        assert_eq!(left.len(), 1);
+        let token = session("alice", &left[0].device_id, 0).token_hash;
+        assert!(matches!(world.view().session(&token, 0).unwrap(), SessionState::Locked(_)));
+        let mut create = world.by("alice", CommandKind::CreateRoom(log::CreateRoom::default()));
+        create.device_id = left[0].device_id.clone();
+        assert_eq!(world.rejected(create), Reason::UserLocked);
+        assert!(!continued(&mut world).more);
+        assert!(world.view().devices("alice").unwrap().is_empty() && !world.view().standing("alice").unwrap().locked);
     }
 
     #[test]

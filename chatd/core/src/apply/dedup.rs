@@ -235,6 +235,9 @@ fn transaction_scope(kind: &Kind) -> TransactionScope<'_> {
         Kind::SetListed(_) => "set_listed",
         Kind::UpgradeRoom(_) => "upgrade_room",
         Kind::FileReport(_) => "file_report",
+        Kind::Administer(_) => "administer",
+        Kind::SetPusher(_) => "set_pusher",
+        Kind::AdvancePush(_) => "advance_push",
     }])
 }
 

@@ -1,5 +1,6 @@
 //! Maintenance of the rows of the public directory.
 
+use super::administer::rooms::check_not_deleted;
 use super::alias;
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle, refuse};
 use crate::directory;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 pub(super) fn apply_set_listed(context: &mut ApplyContext<'_>, command: &log::SetListed) -> ApplyResult<CommandAnswer> {
     let mut room = context.room_by_id(&command.room_id)?;
     context.joined(&room)?;
+    check_not_deleted(context, room.number)?;
     if !alias::governs_aliases(context, &room)? {
         return refuse(Reason::Forbidden, "you need the power to set the canonical alias to change the directory");
     }

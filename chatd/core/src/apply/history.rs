@@ -23,13 +23,23 @@ pub(super) fn apply_purge_history(
     if !context.user.is_empty() {
         return refuse(Reason::Invalid, "this command has no caller");
     }
-    let mut room = context.room_by_id(&command.room_id)?;
+    let room = context.room_by_id(&command.room_id)?;
     let before = match (command.before_ms, room.row.max_lifetime_ms) {
         // No event is older than 0, so that nothing is removed.
         (0, 0) => 0,
         (0, lifetime) => context.time_ms.saturating_sub(lifetime),
         (before, _) => before,
     };
+    let purged = purge_part(context, room, before)?;
+    Ok(CommandAnswer::New(outcome::Kind::HistoryPurged(purged), None))
+}
+
+/// Removes a part of what was said in a room before a time.
+pub(super) fn purge_part(
+    context: &mut ApplyContext<'_>,
+    mut room: RoomHandle,
+    before: u64,
+) -> ApplyResult<log::HistoryPurged> {
     let part = OldEvents::read(&context.rows, context.cluster(), &room, before)?;
     let mut removed = Vec::new();
     for (at, event) in &part.events {
@@ -47,7 +57,7 @@ pub(super) fn apply_purge_history(
     context.save_room(&room);
     context.unindex_events(&removed)?;
     let events = removed.len() as u64;
-    Ok(CommandAnswer::New(outcome::Kind::HistoryPurged(log::HistoryPurged { events, more: part.more }), None))
+    Ok(log::HistoryPurged { events, more: part.more })
 }
 
 /// Old events that have not been examined yet.

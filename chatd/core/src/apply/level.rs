@@ -87,7 +87,10 @@ fn current_level_of(envelope: &Envelope) -> u32 {
         | Kind::SetAlias(_)
         | Kind::SetListed(_)
         | Kind::UpgradeRoom(_)
-        | Kind::FileReport(_) => 1,
+        | Kind::FileReport(_)
+        | Kind::Administer(_)
+        | Kind::SetPusher(_)
+        | Kind::AdvancePush(_) => 1,
     }
 }
 

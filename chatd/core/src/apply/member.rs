@@ -1,5 +1,6 @@
 //! Changes of membership, by a command or by an `m.room.member` event.
 
+use super::administer::rooms::check_not_blocked;
 use super::append::{self, NewEvent, append_event, sent_answer};
 use super::authoriser::AUTHORISED_VIA;
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, RoomHandle, refuse};
@@ -55,6 +56,7 @@ pub(super) fn apply_set_membership(
     if change == Change::Join && row.kind() == Kind::Join && target == context.user {
         return already_in(context, &room, &row);
     }
+    check_rejection(context, &room, target, change)?;
     if !command.content.is_empty() {
         append::check_content(&command.content)?;
     }
@@ -63,6 +65,18 @@ pub(super) fn apply_set_membership(
     let at = apply_member_change(context, &mut room, &change)?;
     context.save_room(&room);
     Ok(sent_answer(&room, at, context.time_ms))
+}
+
+/// Refuses to reject the invitation to the room of the server's notices (Matrix specification, "Server Notices").
+fn check_rejection(context: &ApplyContext<'_>, room: &RoomHandle, target: &str, change: Change) -> ApplyResult<()> {
+    if change != Change::Leave || target != context.user {
+        return Ok(());
+    }
+    let invited = rows::membership_row(&context.rows, room.number, target)?.kind() == Kind::Invite;
+    if invited && rows::notice_room_row(&context.rows, target)?.room == room.number.0 {
+        return refuse(Reason::NoticeRoom, "this room is for notices of the server: the invitation cannot be rejected");
+    }
+    Ok(())
 }
 
 /// Refuses changes that users can only make for themselves if the target is somebody else.
@@ -160,6 +174,10 @@ pub(super) fn apply_member_change(
     let is_gone = |account: Option<store::Account>| account.is_none_or(|account| account.deactivated);
     if kind == Kind::Invite && is_gone(rows::account_row(&context.rows, change.target)?) {
         return refuse(Reason::UserNotFound, format!("there is no user {}", change.target));
+    }
+    // Who is inside a blocked room stays, and may change the profile there.
+    if matches!(kind, Kind::Join | Kind::Invite | Kind::Knock) && target.kind() != Kind::Join {
+        check_not_blocked(context, room.number)?;
     }
     let by_client = change.content.is_some();
     let mut content = match &change.content {
@@ -370,6 +388,7 @@ pub(super) fn by_event(
         Some("leave") => Change::Kick,
         _ => return refuse(Reason::Invalid, "membership must be join, invite, leave, ban or knock"),
     };
+    check_rejection(context, room, target, change)?;
     let is_direct = change == Change::Invite && object.get("is_direct").and_then(Value::as_bool) == Some(true);
     apply_member_change(
         context,
@@ -490,7 +509,7 @@ mod tests {
         world.moved("alice", &id, Change::Ban, "bob");
         assert_eq!(rejected(&mut world, "bob", &id, Change::Join, ""), Reason::Forbidden);
         assert_eq!(rejected(&mut world, "alice", &id, Change::Kick, "bob"), Reason::Forbidden);
-        assert_eq!(rejected(&mut world, "alice", &id, Change::Unban, "carol"), Reason::Forbidden);
+        assert_eq!(rejected(&mut world, "alice", &id, Change::Unban, "carol"), Reason::BadState);
         assert_eq!(rejected(&mut world, "alice", &id, Change::Kick, "mallory:b.org"), Reason::Forbidden);
         world.moved("alice", &id, Change::Unban, "bob");
         world.moved("bob", &id, Change::Join, "");

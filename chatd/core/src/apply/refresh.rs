@@ -7,6 +7,7 @@
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use super::device::remove_token;
 use super::session::{self, TokenOwner};
+use super::standing;
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
 use crate::proto::store::token::Use;
@@ -40,6 +41,7 @@ pub(super) fn apply_refresh_session(
     let device = table::fetch_row::<store::Device>(&context.rows, Table::Device, &device_key)?;
     let account = rows::account_row(&context.rows, owner.localpart)?.filter(|account| !account.deactivated);
     let (Some(device), Some(_)) = (device, account) else { return unknown_refresh_token() };
+    standing::check_not_locked(context, owner.localpart)?;
     let kept = keep_presented_tokens(context, &device, &command.refresh_hash)?;
     let row = store::Device {
         token_hash: command.new_token_hash.clone(),

@@ -2,7 +2,7 @@
 
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use super::member;
-use crate::id;
+use crate::id::{self, Position};
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
 use crate::rows;
@@ -75,11 +75,23 @@ fn put_report(context: &mut ApplyContext<'_>, command: &log::FileReport) -> Appl
     Ok(())
 }
 
+/// Removes a report that an administrator has dealt with.
+pub(super) fn dismiss_report(
+    context: &mut ApplyContext<'_>,
+    command: &log::DismissReport,
+) -> ApplyResult<CommandAnswer> {
+    let Some(at) = Position::from_bytes(&command.position) else {
+        return refuse(Reason::Invalid, "a report is named by its reporter and its position");
+    };
+    context.rows.delete(Table::Report, key::report_key(&command.reporter, at));
+    Ok(CommandAnswer::done())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::log::command::Kind;
-    use crate::testing::{World, world};
+    use crate::testing::{World, command, world};
 
     fn report(world: &mut World, user: &str, room: &str, event: &str, about: &str) -> log::Envelope {
         let report = log::FileReport {
@@ -119,5 +131,23 @@ mod tests {
             world.accepted(envelope);
         }
         assert_eq!(world.view().reports(None, 1000).unwrap().len(), MAX_REPORTS);
+    }
+
+    #[test]
+    fn an_administrator_dismisses_one_report_and_a_page_begins_after_another() {
+        let mut world = world(&["alice", "bob"]);
+        for _ in 0..3 {
+            let envelope = report(&mut world, "alice", "", "", "@bob:a.org");
+            world.accepted(envelope);
+        }
+        let reports = world.view().reports(None, 10).unwrap();
+        let position = table::position_field(reports[1].at);
+        let dismiss = log::DismissReport { reporter: "alice".into(), position };
+        let act = log::Administer { configured: false, action: Some(log::administer::Action::DismissReport(dismiss)) };
+        let envelope = log::Envelope { command: command(Kind::Administer(act)), ..Default::default() };
+        world.accepted(envelope.clone());
+        world.accepted(envelope);
+        let left = world.view().reports(Some(("alice", reports[0].at)), 10).unwrap();
+        assert_eq!(left, reports[2..]);
     }
 }

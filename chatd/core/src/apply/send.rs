@@ -47,7 +47,8 @@ fn no_room_for(context: &ApplyContext<'_>, command: &log::SendEvent, refusal: Co
     }
 }
 
-fn append_message(
+/// Appends a message of the caller, as far as the room's rules allow it.
+pub(super) fn append_message(
     context: &mut ApplyContext<'_>,
     room: &mut RoomHandle,
     event_type: &str,

@@ -3,7 +3,7 @@
 
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use super::device::{self, MAX_FORGOTTEN, list_devices, remove_device};
-use super::{login_token, quota, sequence};
+use super::{login_token, quota, sequence, standing};
 use crate::id::{self, Position};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
@@ -44,6 +44,8 @@ pub(super) fn apply_open_session(
     } else if account.password_version != command.password_version {
         return refuse(Reason::WrongPassword, "the password was changed meanwhile: log in again");
     }
+    // Only now: who does not know the password is not told.
+    standing::check_not_locked(context, &command.localpart)?;
     put_session(context, &command.localpart, new).map(|opened| CommandAnswer::New(opened, None))
 }
 

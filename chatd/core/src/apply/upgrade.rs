@@ -1,6 +1,7 @@
 //! Replacement of a room by a new one of another version: the new room begins with the state of the old one that the
 //! specification names ("Room Upgrades"), and the old one ends with a tombstone that leads to it.
 
+use super::administer::rooms::check_not_blocked;
 use super::append::{NewEvent, append_event};
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle};
 use super::{alias, create_room, directory, member};
@@ -53,6 +54,8 @@ pub(super) fn apply_upgrade_room(
 ) -> ApplyResult<CommandAnswer> {
     let mut old = context.room_by_id(&command.room_id)?;
     context.joined(&old)?;
+    // The new room would have the aliases of this one, and its place in the directory.
+    check_not_blocked(context, old.number)?;
     let version = create_room::room_version(&command.new_version)?;
     let user_id = context.user_id();
     let sender = EventSender { user_id: &user_id, localpart: context.user };

@@ -123,7 +123,8 @@ fn check_ban(facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
 fn check_unban(facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
     sender_is_in(facts)?;
     if facts.target != Kind::Ban {
-        return Err(forbidden_change("this user is not banned"));
+        // Also to those without the power: whether the user is banned is part of the state, which they may read.
+        return Err(AuthDenial { reason: Reason::BadState, message: "this user is not banned".into() });
     }
     has_power(facts, facts.levels.ban, "lift bans")?;
     has_power(facts, facts.levels.kick, "lift bans")?;
@@ -200,6 +201,24 @@ mod tests {
             allowed_alone(Change::Join, open),
             [Kind::Unspecified, Kind::Join, Kind::Invite, Kind::Leave, Kind::Knock]
         );
+    }
+
+    #[test]
+    fn a_ban_that_does_not_exist_cannot_be_lifted_whatever_the_power() {
+        let levels = levels();
+        for target in ALL.into_iter().filter(|target| *target != Kind::Ban) {
+            let facts = MembershipFacts {
+                sender: Kind::Join,
+                target,
+                oneself: false,
+                sender_power: 100,
+                target_power: 0,
+                levels: &levels,
+                entrance: EntryRights::default(),
+            };
+            let denied = check_transition(Change::Unban, &facts).unwrap_err();
+            assert_eq!(denied.reason, Reason::BadState, "{target:?}");
+        }
     }
 
     #[test]

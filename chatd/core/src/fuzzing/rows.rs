@@ -26,6 +26,8 @@ pub(super) fn fuzz_row(bytes: &[u8]) -> bool {
         Table::Alias => fuzz_value::<store::Alias>(*table, &value),
         Table::AccountData => fuzz_value::<store::AccountData>(*table, &value),
         Table::Report => fuzz_value::<store::Report>(*table, &value),
+        Table::Pusher => fuzz_value::<store::Pusher>(*table, &value),
+        Table::WaitingPush => fuzz_value::<store::WaitingPush>(*table, &value),
         Table::Sequence => fuzz_value::<store::Sequence>(*table, &value),
         Table::ToDevice => fuzz_value::<store::ToDevice>(*table, &value),
         Table::ToDeviceQueue => fuzz_value::<store::ToDeviceQueue>(*table, &value),
@@ -37,7 +39,7 @@ pub(super) fn fuzz_row(bytes: &[u8]) -> bool {
         Table::DeviceKeys => fuzz_value::<store::DeviceKeys>(*table, &value),
         Table::KeyStock => fuzz_value::<store::KeyStock>(*table, &value),
         Table::OneTimeKey => fuzz_value::<store::OneTimeKey>(*table, &value),
-        Table::CrossSigningKey => fuzz_value::<store::SigningKey>(*table, &value),
+        Table::CrossSigningKey => fuzz_value::<store::CrossSigningKey>(*table, &value),
         Table::UserSignature => fuzz_value::<store::UserSignature>(*table, &value),
         Table::KeyChange => fuzz_value::<store::KeyChange>(*table, &value),
         Table::LastKeyChange => fuzz_value::<store::LastKeyChange>(*table, &value),
@@ -48,7 +50,12 @@ pub(super) fn fuzz_row(bytes: &[u8]) -> bool {
         Table::RoomByPosition => rows::room_in(*table, &value).is_ok(),
         Table::EventRoom => EventRuns::decode(value).is_ok(),
         // The value is empty, or bytes that are returned unchanged.
-        Table::StateChange | Table::PublicRoom | Table::Filter | Table::RoomAlias | Table::PublicRoomBySize => true,
+        Table::StateChange
+        | Table::PublicRoom
+        | Table::Filter
+        | Table::RoomAlias
+        | Table::PublicRoomBySize
+        | Table::PusherUser => true,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::proto::log::{self, command::Kind, set_membership::Change};
 use crate::proto::store;
 use crate::table::{self, MemTable, ScanControl, ScanRange, Table, TableRead as _, TableWrite as _};
 use crate::testing::keys::{device_keys, key_input};
-use crate::testing::world;
+use crate::testing::{command, world};
 use bytes::Bytes;
 use prost::Message;
 
@@ -55,6 +55,23 @@ fn good() -> MemTable {
     let put = log::PutDeviceKeys { device_keys, one_time_keys: keys, fallback_keys: Vec::new() };
     let put = world.by("alice", Kind::PutDeviceKeys(put));
     world.accepted(put);
+    let set = log::SetPusher {
+        app_id: "app".into(),
+        pushkey: "key".into(),
+        kind: "http".into(),
+        data: Bytes::from_static(b"{}"),
+        ..log::SetPusher::default()
+    };
+    let set = world.by("alice", Kind::SetPusher(set));
+    world.accepted(set);
+    let waits = log::PushItem {
+        localpart: "alice".into(),
+        app_id: "app".into(),
+        pushkey: "key".into(),
+        ..log::PushItem::default()
+    };
+    let advance = log::AdvancePush { waiting: vec![waits], ..log::AdvancePush::default() };
+    world.accepted(log::Envelope { command: command(Kind::AdvancePush(advance)), ..log::Envelope::default() });
     world.rows
 }
 
@@ -88,7 +105,7 @@ fn lose(rows: &mut MemTable, table: Table) {
 /// Fault in the state, and the invariant that must notice it.
 type Fault = (&'static str, fn(&mut MemTable));
 
-const FAULTS: [Fault; 31] = [
+const FAULTS: [Fault; 34] = [
     ("timeline_and_index_agree", |rows| lose(rows, Table::EventRoom)),
     ("timeline_and_index_agree", |rows| lose(rows, Table::Timeline)),
     ("time_never_goes_back", |rows| {
@@ -175,6 +192,11 @@ const FAULTS: [Fault; 31] = [
     }),
     ("stocks_count_their_keys", |rows| lose(rows, Table::OneTimeKey)),
     ("key_changes_are_found_both_ways", |rows| lose(rows, Table::LastKeyChange)),
+    ("pushers_are_of_devices", |rows| lose(rows, Table::PusherUser)),
+    ("pushers_are_of_devices", |rows| {
+        edit::<store::Pusher>(rows, Table::Pusher, |_| true, |pusher| pusher.device_id = "E".into());
+    }),
+    ("waiting_pushes_are_of_pushers", |rows| lose(rows, Table::Pusher)),
 ];
 
 #[test]

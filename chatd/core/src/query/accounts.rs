@@ -13,6 +13,8 @@ use bytes::Bytes;
 pub enum SessionState {
     /// The session is alive.
     Alive(LiveSession),
+    /// The session would be alive, but an administrator has locked the account: it is good for nothing but to be ended.
+    Locked(LiveSession),
     /// The session is known, but was not used within its lifetime: the user must log in again.
     Expired,
     /// The token does not exist, or its session was closed.
@@ -59,6 +61,15 @@ pub struct UserAccount {
     pub deactivated: bool,
     /// `true` if the account may administer the server.
     pub administrator: bool,
+}
+
+/// What administrators have decided about an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountStanding {
+    /// `true` if the account can do nothing but end its sessions.
+    pub locked: bool,
+    /// `true` if the account reads and leaves rooms, but neither writes nor enters them.
+    pub suspended: bool,
 }
 
 /// Device with a session, alive or expired.
@@ -112,7 +123,8 @@ impl StateView<'_> {
             let device = table::fetch_row::<store::Device>(self.rows, Table::Device, &device)?.unwrap_or_default();
             !device.old_token_hash.is_empty() && device.token_hash == token_hash
         };
-        Ok(SessionState::Alive(LiveSession {
+        let locked = self.standing(&token.localpart)?.locked;
+        let session = LiveSession {
             user_id: id::user_id(&token.localpart, self.server_name()),
             localpart: token.localpart,
             device_id: token.device_id,
@@ -120,7 +132,17 @@ impl StateView<'_> {
             // Use does not extend a token that is refreshed.
             lifetime_ms: if refreshed { 0 } else { token.lifetime_ms },
             confirms_refresh,
-        }))
+        };
+        Ok(if locked { SessionState::Locked(session) } else { SessionState::Alive(session) })
+    }
+
+    /// Returns what administrators have decided about an account.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be read.
+    pub fn standing(&self, localpart: &str) -> Result<AccountStanding, QueryError> {
+        let store::Standing { locked, suspended } = rows::standing_row(self.rows, localpart)?;
+        Ok(AccountStanding { locked, suspended })
     }
 
     /// Returns `true` if a refresh token has this SHA-256.

@@ -17,6 +17,8 @@ pub struct SyncFilter {
     pub include_leave: bool,
     /// `true` to include only those members that the timeline makes necessary.
     pub lazy_load_members: bool,
+    /// `true` to count unread notifications in threads by thread, and not with those of the room.
+    pub unread_thread_notifications: bool,
     /// Filter for events of the timeline.
     pub timeline: EventFilter,
     /// Filter for events of the state; its limit is ignored.
@@ -86,6 +88,7 @@ impl SyncFilter {
             not_rooms: string_list(room, "not_rooms").unwrap_or_default(),
             include_leave: bool_field(room, "include_leave"),
             lazy_load_members: bool_field(state, "lazy_load_members") || bool_field(timeline, "lazy_load_members"),
+            unread_thread_notifications: bool_field(timeline, "unread_thread_notifications"),
             timeline: EventFilter::from_object(timeline),
             state: EventFilter::from_object(state),
             ephemeral: EventFilter::from_object(ephemeral),

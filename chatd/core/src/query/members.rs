@@ -66,11 +66,13 @@ impl StateView<'_> {
         Ok(self.sight_in_lists(room, localpart)?.membership_at(at))
     }
 
-    /// Returns what a user may see of a room. Whoever has forgotten a room has no longer any part in it.
+    /// Returns what a user may see of a room. Whoever has forgotten a room has no longer any part in it, and strangers
+    /// have none in what is left of a deleted one.
     pub(super) fn sight(&self, room: RoomNumber, localpart: &str) -> Result<UserVisibility, QueryError> {
         let sight = self.sight_in_lists(room, localpart)?;
         let forgotten = rows::membership_row(self.rows, room, localpart)?.forgotten;
-        Ok(if forgotten { sight.without_memberships() } else { sight })
+        let sight = if forgotten { sight.without_memberships() } else { sight };
+        Ok(if sight.is_world_readable() && self.is_deleted(room)? { sight.among_members() } else { sight })
     }
 
     /// Returns what a user may be told of a room in lists of news: a leave is news for the user's other clients, even if

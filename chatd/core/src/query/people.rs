@@ -207,12 +207,13 @@ impl StateView<'_> {
         Ok(content.get("ignored_users").and_then(Value::as_object).is_some_and(|users| users.contains_key(sender)))
     }
 
-    /// Returns at most `limit` reports, by reporter and then oldest first, beginning after one.
+    /// Returns at most `limit` reports, by reporter and then oldest first, beginning after the one of a reporter
+    /// at a position.
     ///
     /// # Errors
     /// Fails if the state cannot be read.
-    pub fn reports(&self, after: Option<&FiledReport>, limit: usize) -> Result<Vec<FiledReport>, QueryError> {
-        let mut from = after.map(|report| key::report_key(&report.reporter, report.at)).unwrap_or_default();
+    pub fn reports(&self, after: Option<(&str, id::Position)>, limit: usize) -> Result<Vec<FiledReport>, QueryError> {
+        let mut from = after.map(|(reporter, at)| key::report_key(reporter, at)).unwrap_or_default();
         if after.is_some() {
             // The smallest key after this one: no key of a report is longer.
             from.push(0);

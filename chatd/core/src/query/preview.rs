@@ -72,8 +72,11 @@ impl StateView<'_> {
     }
 
     /// Returns `true` if the user may know of the room: anyone may enter, knock or read it; the user is in it or
-    /// invited; or it lets in members of a room that the user is in.
+    /// invited; or it lets in members of a room that the user is in. Nobody may know of a deleted room.
     fn may_preview(&self, localpart: Option<&str>, room: &RoomSummary) -> Result<bool, QueryError> {
+        if self.is_deleted(room.room)? {
+            return Ok(false);
+        }
         if room.world_readable || matches!(room.join_rule.as_str(), "public" | "knock" | "knock_restricted") {
             return Ok(true);
         }

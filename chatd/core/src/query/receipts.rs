@@ -23,7 +23,7 @@ const MAX_WALKED: usize = 1024;
 
 impl StateView<'_> {
     /// Returns a user's own receipts in a room that were set after `since`.
-    fn own_receipts(
+    pub(super) fn own_receipts(
         &self,
         room: RoomNumber,
         localpart: &str,

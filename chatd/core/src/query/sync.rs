@@ -148,6 +148,8 @@ pub struct LeftRoom {
     pub state: Vec<RoomEvent>,
     /// Events up to the leave.
     pub timeline: SyncTimeline,
+    /// Account data of the user for this room that changed.
+    pub account_data: Vec<AccountDatum>,
 }
 
 /// Piece of account data.

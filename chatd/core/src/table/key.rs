@@ -7,6 +7,11 @@
 mod dedup;
 
 pub use dedup::{dedup_by_age, dedup_by_age_of, dedup_key, dedup_of_aged, pod_dedup_key, pod_dedup_of};
+mod administration;
+
+pub use administration::{
+    CLEARINGS, REGISTRATION_TOKENS, notice_room, registration_token, room_block, room_clearing, standing_key,
+};
 
 use crate::id::{POSITION_LEN, Position, RoomNumber};
 use crate::receipt::ReceiptKind;
@@ -299,6 +304,68 @@ pub fn report_key(localpart: &str, at: Position) -> Vec<u8> {
     let mut out = devices_of(localpart);
     out.extend_from_slice(&at.to_bytes());
     out
+}
+
+/// Key of the row in `Table::Meta` with the progress of what is sent to pushers.
+pub const PUSH_STATE: &[u8] = b"push";
+
+/// Returns the key of a row of `Table::Pusher`; all of a user's have the prefix [`devices_of`].
+#[must_use]
+pub fn pusher_key(localpart: &str, app_id: &str, pushkey: &str) -> Vec<u8> {
+    let mut out = devices_of(localpart);
+    push_sized(&mut out, app_id);
+    out.extend_from_slice(pushkey.as_bytes());
+    out
+}
+
+/// Returns the prefix of the users of pushers with these ids, in `Table::PusherUser`.
+#[must_use]
+pub fn users_of_pusher(app_id: &str, pushkey: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_sized(&mut out, app_id);
+    push_sized(&mut out, pushkey);
+    out
+}
+
+/// Returns the key of a row of `Table::PusherUser`.
+#[must_use]
+pub fn pusher_user(app_id: &str, pushkey: &str, localpart: &str) -> Vec<u8> {
+    let mut out = users_of_pusher(app_id, pushkey);
+    out.extend_from_slice(localpart.as_bytes());
+    out
+}
+
+/// Returns the prefix of the notifications that wait for one pusher, in `Table::WaitingPush`.
+#[must_use]
+pub fn waiting_for(localpart: &str, app_id: &str, pushkey: &str) -> Vec<u8> {
+    let mut out = devices_of(localpart);
+    push_sized(&mut out, app_id);
+    push_sized(&mut out, pushkey);
+    out
+}
+
+/// Returns the key of a row of `Table::WaitingPush`.
+#[must_use]
+pub fn waiting_push(localpart: &str, app_id: &str, pushkey: &str, at: Position) -> Vec<u8> {
+    let mut out = waiting_for(localpart, app_id, pushkey);
+    out.extend_from_slice(&at.to_bytes());
+    out
+}
+
+/// Splits a key of `Table::WaitingPush` into localpart, app id, pushkey and position; `None` if it is not such a key.
+#[must_use]
+pub fn parse_waiting_push(key: &[u8]) -> Option<(&str, &str, &str, Position)> {
+    let localpart = leading_localpart(key)?;
+    let (app_id, rest) = split_sized(key.get(localpart.len() + 1..)?)?;
+    let (pushkey, at) = split_sized(rest)?;
+    Some((localpart, app_id, pushkey, Position::from_bytes(at)?))
+}
+
+/// Returns the localpart at the start of a key that begins with one and a zero; `None` if it is not such a key.
+#[must_use]
+pub fn leading_localpart(key: &[u8]) -> Option<&str> {
+    let zero = key.iter().position(|byte| *byte == 0)?;
+    std::str::from_utf8(key.get(..zero)?).ok()
 }
 
 /// Returns the key of a row of `Table::Filter`.

@@ -38,17 +38,18 @@ pub(super) async fn caller_session<T>(
     if let Some(GateSession(known)) = request.extensions().get() {
         return known.clone();
     }
-    authenticate_token(service, bearer_token(request.metadata())).await
+    authenticate_token(service, bearer_token(request.metadata()), false).await
 }
 
 /// Session or refusal that the gate found for a caller, in the extensions of the request.
 #[derive(Clone)]
 pub(super) struct GateSession(pub(super) Result<CallerSession, RequestRefusal>);
 
-/// Returns the session of a token.
+/// Returns the session of a token; of a locked account only if `even_locked`.
 pub(super) async fn authenticate_token(
     service: &ChatService,
     token: Option<&str>,
+    even_locked: bool,
 ) -> Result<CallerSession, RequestRefusal> {
     let token = token.ok_or_else(|| {
         RequestRefusal::new(
@@ -56,7 +57,7 @@ pub(super) async fn authenticate_token(
             "no access token: log in and send `authorization: Bearer <token>`",
         )
     })?;
-    service.authenticate(token).await
+    if even_locked { service.authenticate_even_locked(token).await } else { service.authenticate(token).await }
 }
 
 #[cfg(test)]

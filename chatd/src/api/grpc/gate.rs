@@ -23,6 +23,8 @@ const STRANGERS_MESSAGES: usize = 16 * 1024;
 /// Path of the service whose calls need a session, except for those in [`OPEN`].
 const CHAT: &str = "/quorate.chat.v1.Chat/";
 const OPEN: [&str; 2] = ["Register", "Login"];
+/// Call that a locked account may still make.
+const LOGOUT: &str = "Logout";
 /// Call whose messages come one by one, for as long as the client likes.
 const POST: &str = "Post";
 const REFLECTION: &str = "/grpc.reflection.";
@@ -67,7 +69,7 @@ impl RequestGate for GrpcGate {
         };
         let stream = method == POST;
         let token = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(auth::token_in);
-        let known = auth::authenticate_token(&self.service, token).await;
+        let known = auth::authenticate_token(&self.service, token, method == LOGOUT).await;
         let reading = if known.is_ok() {
             connection.show_session();
             // tonic refuses a message by its announced length.

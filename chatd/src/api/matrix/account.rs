@@ -4,11 +4,13 @@ use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::interactive::{InteractiveFlow, complete_stages};
-use super::push_rules::{PUSH_RULES, default_content};
+use super::push_rules::default_content;
 use super::raw_request::raw_json;
 use super::with_body::WithBody;
+use crate::push::PUSH_RULES;
 use crate::service::{
-    AccountPolicy, AuthStage, CallerSession, LoggedIn, NewLogin, ReadConsistency, RegistrationApproval, TermsOfService,
+    AccountPolicy, AuthStage, CallerSession, GivenToken, LoggedIn, NewLogin, ReadConsistency, RegistrationApproval,
+    TermsOfService,
 };
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -80,7 +82,7 @@ async fn sign_up(
         stages: &stages,
         params: registration_params(context.service.account_policy()),
     };
-    complete_stages(&context, &flow, request.auth).await?;
+    let registration_token = complete_stages(&context, &flow, request.auth).await?;
     let password =
         request.password.ok_or_else(|| MatrixError::bad_json("A password is required to register an account."))?;
     let login = NewLogin {
@@ -89,6 +91,7 @@ async fn sign_up(
         device_id: request.device_id.map(String::from).unwrap_or_default(),
         device_display_name: request.initial_device_display_name.unwrap_or_default(),
         wants_refresh: request.refresh_token,
+        registration_token,
     };
     register_account(&context, login, RegistrationApproval::Stages, request.inhibit_login).await
 }
@@ -117,7 +120,7 @@ pub(super) async fn register_account(
 
 /// Returns the stages of a registration.
 fn registration_stages(policy: &AccountPolicy) -> Vec<AuthStage> {
-    let token = policy.registration_token.is_some().then_some(AuthStage::RegistrationToken);
+    let token = policy.registration_by_token.then_some(AuthStage::RegistrationToken);
     let terms = policy.terms.is_some().then_some(AuthStage::Terms);
     let stages: Vec<_> = token.into_iter().chain(terms).collect();
     // A flow has at least one stage: this one asks for nothing.
@@ -140,7 +143,8 @@ async fn check_token(
     request: token_validity::Request,
 ) -> Result<token_validity::Response, MatrixError> {
     context.service.check_registration(RegistrationApproval::Stages)?;
-    Ok(token_validity::Response::new(context.service.is_registration_token(&request.token)))
+    let given = context.service.given_token(&request.token).await?;
+    Ok(token_validity::Response::new(given != GivenToken::Unknown))
 }
 
 async fn put_filter(

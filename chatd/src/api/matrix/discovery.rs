@@ -38,8 +38,8 @@ async fn describe_server(
 }
 
 async fn get_capabilities(
-    _context: MatrixContext,
-    _session: CallerSession,
+    context: MatrixContext,
+    session: CallerSession,
     _request: capabilities::Request,
 ) -> Result<Response, MatrixError> {
     let mut all = capabilities::Capabilities::new();
@@ -58,6 +58,9 @@ async fn get_capabilities(
     if let Some(shown) = shown.as_object_mut() {
         // ruma's type leaves out a capability that is as clients should assume; there are some that look for it.
         shown.insert("m.change_password".into(), json!({"enabled": true}));
+        if context.service.is_administrator(&session).await? {
+            shown.insert("m.account_moderation".into(), json!({"lock": true, "suspend": true}));
+        }
     }
     Ok(Json(json!({"capabilities": shown})).into_response())
 }

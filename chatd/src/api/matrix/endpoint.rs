@@ -99,6 +99,25 @@ impl EndpointRoutes {
         })
     }
 
+    /// Adds an endpoint for callers with a session, who may use it even if their account is locked.
+    pub(super) fn with_session_even_locked<T, F, A>(self, name: &'static str, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        T::OutgoingResponse: Send,
+        F: Fn(MatrixContext, CallerSession, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+    {
+        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
+            let handler = handler.clone();
+            async move {
+                let session = Box::pin(RequestCredentials::of(&request).session_even_locked(&context)).await?;
+                let context = MatrixContext { service: context.service.for_reader(&session), ..context };
+                let handler = |typed| await_and_render(handler(context, session, typed));
+                answer_request::<T, _, _>(path, request, accept_any_body, MAX_BODY, handler).await
+            }
+        })
+    }
+
     /// Adds an endpoint for callers with a session whose answer is not ruma's, but sent as it is read.
     pub(super) fn with_session_streamed<T, F, A>(self, name: &'static str, handler: F) -> Self
     where
@@ -274,6 +293,16 @@ impl RequestCredentials {
     /// Returns the session of the token. The connection is not a stranger's from then on.
     pub(super) async fn session(self, context: &MatrixContext) -> Result<CallerSession, MatrixError> {
         let session = context.service.authenticate(&self.token.ok_or_else(MatrixError::missing_token)?).await?;
+        if let Some(connection) = self.connection {
+            connection.show_session();
+        }
+        Ok(session)
+    }
+
+    /// Returns the session of the token, even if its account is locked.
+    async fn session_even_locked(self, context: &MatrixContext) -> Result<CallerSession, MatrixError> {
+        let token = self.token.ok_or_else(MatrixError::missing_token)?;
+        let session = context.service.authenticate_even_locked(&token).await?;
         if let Some(connection) = self.connection {
             connection.show_session();
         }

@@ -122,6 +122,10 @@ fn status_and_errcode(code: RefusalCode) -> (StatusCode, &'static str) {
     match code {
         // Specification, "Soft logout": the same code for both; `soft_logout` in the body makes the difference.
         RefusalCode::Unauthenticated | RefusalCode::SessionExpired => (StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN"),
+        // Specification, "Account locking" and "Account suspension".
+        RefusalCode::UserLocked => (StatusCode::UNAUTHORIZED, "M_USER_LOCKED"),
+        RefusalCode::UserSuspended => (StatusCode::FORBIDDEN, "M_USER_SUSPENDED"),
+        RefusalCode::NoticeRoom => (StatusCode::FORBIDDEN, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"),
         // 403 also for a wrong password (specification, "Login"), where HTTP would suggest 401.
         RefusalCode::WrongCredentials
         | RefusalCode::RegistrationClosed
@@ -143,6 +147,7 @@ fn status_and_errcode(code: RefusalCode) -> (StatusCode, &'static str) {
         RefusalCode::UserExists => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),
         RefusalCode::BadAlias => (StatusCode::BAD_REQUEST, "M_BAD_ALIAS"),
         RefusalCode::AliasExists => (StatusCode::BAD_REQUEST, "M_ROOM_IN_USE"),
+        RefusalCode::BadState => (StatusCode::FORBIDDEN, "M_BAD_STATE"),
         RefusalCode::Conflict => (StatusCode::CONFLICT, "M_UNKNOWN"),
         RefusalCode::DuplicateAnnotation => (StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION"),
         // The specification has no code of its own for it ("Validation of `m.thread` relationships").
@@ -164,8 +169,8 @@ impl From<RequestRefusal> for MatrixError {
         error.code = refusal.code.label();
         error.retry_after = refusal.retry_after;
         if let Some(body) = error.body.as_object_mut() {
-            if refusal.code == RefusalCode::SessionExpired {
-                // The device stays: a client keeps its data and logs in again.
+            if matches!(refusal.code, RefusalCode::SessionExpired | RefusalCode::UserLocked) {
+                // The device stays: a client keeps its data and logs in again, or waits for the account to be unlocked.
                 body.insert("soft_logout".into(), true.into());
             }
             if refusal.code == RefusalCode::StorageFull {
@@ -207,6 +212,16 @@ mod tests {
     fn an_expired_session_is_a_soft_logout_and_an_unknown_one_is_not() {
         assert_eq!(refusal(RefusalCode::SessionExpired, None).body["soft_logout"], true);
         assert!(refusal(RefusalCode::Unauthenticated, None).body.get("soft_logout").is_none());
+    }
+
+    #[test]
+    fn a_locked_account_is_a_soft_logout_and_a_suspended_one_is_not() {
+        let locked = refusal(RefusalCode::UserLocked, None);
+        assert_eq!((locked.status, &locked.body["errcode"]), (StatusCode::UNAUTHORIZED, &json!("M_USER_LOCKED")));
+        assert_eq!(locked.body["soft_logout"], true);
+        let suspended = refusal(RefusalCode::UserSuspended, None);
+        assert_eq!((suspended.status, &suspended.body["errcode"]), (StatusCode::FORBIDDEN, &json!("M_USER_SUSPENDED")));
+        assert!(suspended.body.get("soft_logout").is_none());
     }
 
     #[test]

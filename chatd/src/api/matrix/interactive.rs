@@ -3,7 +3,9 @@
 
 use super::context::MatrixContext;
 use super::error::MatrixError;
-use crate::service::{AuthStage, CallerSession, CompletedStages, InteractiveSession, VerifiedPassword};
+use crate::service::{
+    AuthStage, CallerSession, CompletedStages, GivenToken, InteractiveSession, VerifiedPassword, token_in_session,
+};
 use ruma::api::client::uiaa::{AuthData, Password, UserIdentifier};
 use serde_json::{Value, json};
 
@@ -36,7 +38,7 @@ pub(super) async fn authenticate_interactively(
     // Bound to the account, too: what one user began is of no use to another.
     let operation = format!("{} {operation}", session.user_id);
     let flow = InteractiveFlow { operation: &operation, stages: &[AuthStage::Password], params: json!({}) };
-    let completed = completed_before(context, &flow, auth.as_ref()).await?;
+    let progress = completed_before(context, &flow, auth.as_ref()).await?;
     let failure = match auth {
         None | Some(AuthData::FallbackAcknowledgement(_)) => None,
         Some(AuthData::Password(password)) => match verify_password(context, session, password).await? {
@@ -45,47 +47,70 @@ pub(super) async fn authenticate_interactively(
         },
         Some(_) => Some(NOT_IN_FLOW),
     };
-    Err(ask_for_more(context, &flow, completed, failure).await?)
+    Err(ask_for_more(context, &flow, &progress, failure).await?)
 }
 
-/// Completes stages that need no account, as they come before there is one. Returns an error that asks for more until
-/// all are completed.
+/// Progress of a dialogue: the stages that are completed, and the registration token by which one of them was, if using
+/// it is counted; empty if there is none.
+#[derive(Default)]
+struct FlowProgress {
+    completed: CompletedStages,
+    token: String,
+}
+
+/// Completes stages that need no account, as they come before there is one. Returns the registration token that the
+/// account is to use up, empty if there is none; or an error that asks for more until all stages are completed.
 pub(super) async fn complete_stages(
     context: &MatrixContext,
     flow: &InteractiveFlow<'_>,
     auth: Option<AuthData>,
-) -> Result<(), MatrixError> {
-    let mut completed = completed_before(context, flow, auth.as_ref()).await?;
+) -> Result<String, MatrixError> {
+    let mut progress = completed_before(context, flow, auth.as_ref()).await?;
     let failure = match auth {
         None | Some(AuthData::FallbackAcknowledgement(_)) => None,
-        Some(auth) => match complete_stage(context, flow, &auth) {
-            Ok(stage) => {
-                completed = completed.with(stage);
+        Some(AuthData::RegistrationToken(given)) if flow.stages.contains(&AuthStage::RegistrationToken) => {
+            match context.service.given_token(&given.token).await? {
+                GivenToken::Unknown => Some(WRONG_TOKEN),
+                kind => {
+                    progress.completed = progress.completed.with(AuthStage::RegistrationToken);
+                    progress.token = if kind == GivenToken::Counted { given.token } else { String::new() };
+                    None
+                }
+            }
+        }
+        Some(auth) => match completed_stage(flow, &auth) {
+            Some(stage) => {
+                progress.completed = progress.completed.with(stage);
                 None
             }
-            Err(failure) => Some(failure),
+            None => Some(NOT_IN_FLOW),
         },
     };
-    if failure.is_none() && flow.stages.iter().all(|stage| completed.contains(*stage)) {
-        return Ok(());
+    if failure.is_none() && flow.stages.iter().all(|stage| progress.completed.contains(*stage)) {
+        return Ok(progress.token);
     }
-    Err(ask_for_more(context, flow, completed, failure).await?)
+    Err(ask_for_more(context, flow, &progress, failure).await?)
 }
 
 const NOT_IN_FLOW: StageFailure =
     StageFailure { errcode: "M_UNRECOGNIZED", message: "This operation does not ask for this stage." };
 
-/// Returns the stages that the client's session has completed.
+const WRONG_TOKEN: StageFailure =
+    StageFailure { errcode: "M_UNAUTHORIZED", message: "The registration token is not valid." };
+
+/// Returns what the client's session has completed.
 async fn completed_before(
     context: &MatrixContext,
     flow: &InteractiveFlow<'_>,
     auth: Option<&AuthData>,
-) -> Result<CompletedStages, MatrixError> {
-    let Some(session) = auth.and_then(AuthData::session) else { return Ok(CompletedStages::default()) };
+) -> Result<FlowProgress, MatrixError> {
+    let Some(session) = auth.and_then(AuthData::session) else { return Ok(FlowProgress::default()) };
     match context.service.resume_interactive(session, flow.operation).await? {
-        InteractiveSession::Valid(completed) => Ok(completed),
+        InteractiveSession::Valid(completed) => {
+            Ok(FlowProgress { completed, token: token_in_session(session).to_owned() })
+        }
         // Begun anew: nothing is taken from it, and what the request itself proves still counts.
-        InteractiveSession::Unknown => Ok(CompletedStages::default()),
+        InteractiveSession::Unknown => Ok(FlowProgress::default()),
         InteractiveSession::OtherOperation => {
             let message = "The session was begun for another operation: begin without a session.";
             Err(MatrixError::forbidden(message))
@@ -93,26 +118,14 @@ async fn completed_before(
     }
 }
 
-fn complete_stage(
-    context: &MatrixContext,
-    flow: &InteractiveFlow<'_>,
-    auth: &AuthData,
-) -> Result<AuthStage, StageFailure> {
+/// Returns the stage of the flow that the client completes by merely sending it.
+fn completed_stage(flow: &InteractiveFlow<'_>, auth: &AuthData) -> Option<AuthStage> {
     let stage = match auth {
         AuthData::Dummy(_) => AuthStage::Dummy,
         AuthData::Terms(_) => AuthStage::Terms,
-        AuthData::RegistrationToken(_) => AuthStage::RegistrationToken,
-        _ => return Err(NOT_IN_FLOW),
+        _ => return None,
     };
-    if !flow.stages.contains(&stage) {
-        return Err(NOT_IN_FLOW);
-    }
-    match auth {
-        AuthData::RegistrationToken(given) if !context.service.is_registration_token(&given.token) => {
-            Err(StageFailure { errcode: "M_UNAUTHORIZED", message: "The registration token is not valid." })
-        }
-        _ => Ok(stage),
-    }
+    flow.stages.contains(&stage).then_some(stage)
 }
 
 async fn verify_password(
@@ -134,11 +147,12 @@ async fn verify_password(
 async fn ask_for_more(
     context: &MatrixContext,
     flow: &InteractiveFlow<'_>,
-    completed: CompletedStages,
+    progress: &FlowProgress,
     failure: Option<StageFailure>,
 ) -> Result<MatrixError, MatrixError> {
-    let session = context.service.begin_interactive(flow.operation, completed).await?;
-    Ok(MatrixError::authentication_needed(render_flow(flow, completed, session, failure)))
+    let FlowProgress { completed, token } = progress;
+    let session = context.service.begin_interactive(flow.operation, *completed, token).await?;
+    Ok(MatrixError::authentication_needed(render_flow(flow, *completed, session, failure)))
 }
 
 fn render_flow(

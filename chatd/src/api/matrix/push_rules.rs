@@ -4,6 +4,7 @@
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
+use crate::push::{PUSH_RULES, default_rules, encode_rules, stored_rules};
 use crate::service::{CallerSession, RefusalCode, RequestRefusal};
 use bytes::Bytes;
 use ruma::UserId;
@@ -11,11 +12,7 @@ use ruma::api::client::push::{
     PushRule, RuleKind, delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
     get_pushrules_global_scope, set_pushrule, set_pushrule_actions, set_pushrule_enabled,
 };
-use ruma::events::push_rules::PushRulesEventContent;
 use ruma::push::{InsertPushRuleError, RemovePushRuleError, Ruleset};
-
-/// Type of the account data that holds a user's rules.
-pub(super) const PUSH_RULES: &str = "m.push_rules";
 
 pub(super) fn push_rule_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
@@ -32,32 +29,26 @@ pub(super) fn push_rule_routes(routes: EndpointRoutes) -> EndpointRoutes {
 
 /// Returns the content of `m.push_rules` for a user who never changed a rule.
 pub(super) fn default_content(session: &CallerSession) -> Result<Bytes, MatrixError> {
-    Ok(encode(default_rules(&session.user_id)?)?)
+    Ok(encode(default_rules(user_of(&session.user_id)?))?)
 }
 
-fn default_rules(user_id: &str) -> Result<Ruleset, RequestRefusal> {
-    let user = <&UserId>::try_from(user_id).map_err(|error| {
+fn user_of(user_id: &str) -> Result<&UserId, RequestRefusal> {
+    <&UserId>::try_from(user_id).map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "the user id of a session is not valid");
         RequestRefusal::internal()
-    })?;
-    Ok(Ruleset::server_default(user))
+    })
 }
 
 /// Returns the rules in the content of `m.push_rules`, with all defaults of this version.
 fn decode(user_id: &str, content: Option<&Bytes>) -> Result<Ruleset, RequestRefusal> {
-    let defaults = default_rules(user_id)?;
-    let Some(content) = content else { return Ok(defaults) };
-    let stored: PushRulesEventContent = serde_json::from_slice(content).map_err(|error| {
+    stored_rules(user_of(user_id)?, content.map(|content| &**content)).map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "stored push rules cannot be read");
         RequestRefusal::internal()
-    })?;
-    let mut rules = stored.global;
-    rules.update_with_server_default(defaults);
-    Ok(rules)
+    })
 }
 
 fn encode(rules: Ruleset) -> Result<Bytes, RequestRefusal> {
-    let content = serde_json::to_vec(&PushRulesEventContent::new(rules)).map_err(|error| {
+    let content = encode_rules(rules).map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "push rules cannot be encoded");
         RequestRefusal::internal()
     })?;
@@ -205,37 +196,4 @@ async fn set_actions(
     };
     change_rules(&context, &session, set).await?;
     Ok(set_pushrule_actions::v3::Response::new())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ruma::push::{NewPushRule, NewSimplePushRule};
-
-    const USER: &str = "@alice:a.org";
-
-    #[test]
-    fn rules_that_were_stored_keep_the_users_own_and_get_new_defaults() {
-        let mut rules = Ruleset::new();
-        let own = NewSimplePushRule::new("!room:a.org".try_into().unwrap(), Vec::new());
-        rules.insert(NewPushRule::Room(own), None, None).unwrap();
-        let read = decode(USER, Some(&encode(rules).unwrap())).unwrap();
-        assert!(read.get(RuleKind::Room, "!room:a.org").is_some());
-        assert!(read.get(RuleKind::Override, ".m.rule.master").is_some());
-    }
-
-    #[test]
-    fn a_user_without_stored_rules_has_the_defaults() {
-        assert_eq!(encode(decode(USER, None).unwrap()).unwrap(), encode(default_rules(USER).unwrap()).unwrap());
-    }
-
-    #[test]
-    fn default_rules_can_be_switched_off_and_not_removed() {
-        let mut rules = decode(USER, None).unwrap();
-        rules.set_enabled(RuleKind::Override, ".m.rule.master", true).unwrap();
-        let read = decode(USER, Some(&encode(rules.clone()).unwrap())).unwrap();
-        assert!(read.get(RuleKind::Override, ".m.rule.master").unwrap().enabled());
-        let removed = rules.remove(RuleKind::Override, ".m.rule.master");
-        assert!(matches!(removed, Err(RemovePushRuleError::ServerDefault)));
-    }
 }

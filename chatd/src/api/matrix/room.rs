@@ -46,7 +46,8 @@ async fn create_from_request(
         Some(RoomPreset::TrustedPrivateChat) => log::create_room::Preset::TrustedPrivate,
         // Spec: without a preset, the visibility chooses one.
         None if listed => log::create_room::Preset::Public,
-        _ => log::create_room::Preset::Private,
+        Some(RoomPreset::PrivateChat) | None => log::create_room::Preset::Private,
+        Some(unknown) => return Err(MatrixError::bad_json(format!("There is no preset {unknown}."))),
     };
     let creation_content = request.creation_content.map(|raw| json_bytes(raw.into_json())).unwrap_or_default();
     let room = log::CreateRoom {

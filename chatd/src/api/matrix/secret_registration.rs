@@ -103,6 +103,7 @@ async fn register_with_secret(
         device_id: String::new(),
         device_display_name: String::new(),
         wants_refresh: false,
+        registration_token: String::new(),
     };
     super::account::register_account(&context, login, approval, inhibit_login).await
 }

@@ -19,14 +19,14 @@ pub(super) fn session_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .open("login_types", show_login_types)
         .open_checked("login", names_its_type, log_in)
-        .with_session(
+        .with_session_even_locked(
             "logout",
             |context: MatrixContext, session: CallerSession, _request: logout::v3::Request| async move {
                 context.service.logout(&session, false).await?;
                 Ok(logout::v3::Response::new())
             },
         )
-        .with_session(
+        .with_session_even_locked(
             "logout_all",
             |context: MatrixContext, session: CallerSession, _request: logout_all::v3::Request| async move {
                 context.service.logout(&session, true).await?;
@@ -55,6 +55,7 @@ async fn log_in(context: MatrixContext, request: login::v3::Request) -> Result<l
         device_id: request.device_id.map(String::from).unwrap_or_default(),
         device_display_name: request.initial_device_display_name.unwrap_or_default(),
         wants_refresh: request.refresh_token,
+        registration_token: String::new(),
     };
     let service = &context.service;
     let logged_in = match request.login_info {

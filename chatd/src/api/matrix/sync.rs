@@ -7,6 +7,7 @@ mod body;
 mod ephemeral;
 mod poll;
 mod receipt_events;
+mod unread;
 
 use super::account::{stored_filter, user_id};
 use super::context::MatrixContext;
@@ -15,19 +16,20 @@ use super::error::MatrixError;
 use super::event;
 use super::keys;
 use super::presence::presence_level;
-use super::push_rules::{self, PUSH_RULES};
+use super::push_rules;
 use super::room::room_id;
 use super::to_device::render_device_messages;
 use super::with_query::WithQuery;
 use crate::ephemeral::EphemeralNews;
 use crate::metrics;
 use crate::metrics::delivery::SyncAnswer;
+use crate::push::PUSH_RULES;
 use crate::service::{CallerSession, limits};
 use crate::trace::LiveSpan;
 use axum::response::Response;
 use ephemeral::EphemeralPart;
 use poll::SyncPoll;
-use quorate_core::id::{self, Position};
+use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::query::sync::{AccountDatum, SyncTimeline, SyncToken};
 use quorate_core::query::{RoomEvent, SyncFilter, SyncResponse};
 use receipt_events::render_ephemeral;
@@ -37,9 +39,11 @@ use ruma::events::{AnyStrippedStateEvent, AnySyncStateEvent};
 use ruma::serde::Raw;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use unread::UnreadRooms;
 
 /// Maximum time that a poll is parked, whatever the client asks for: proxies cut connections that are silent for
 /// longer.
@@ -90,6 +94,7 @@ async fn answer_sync(
     let deadline = Instant::now() + request.timeout.unwrap_or_default().min(longest);
     // Without a token, with the whole state asked for, or with rooms still to come, there is always something to tell.
     let at_once = token.is_none_or(|token| token.rest.is_some()) || request.full_state;
+    let per_thread = filter.unread_thread_notifications;
     let with_rules = token.is_none() && filter.wants_account_data(PUSH_RULES, "");
     let mut ephemeral = EphemeralPart::new(&context, &session, filter.clone(), token);
     let mut poll = SyncPoll::open(&context, &session, token, request.full_state, filter);
@@ -112,12 +117,15 @@ async fn answer_sync(
             (Instant::now() >= deadline).then_some(SyncAnswer::Timeout)
         };
         if let Some(why) = why {
+            let rooms = counted_rooms(&response, &news, per_thread);
+            let unread =
+                UnreadRooms { counts: context.service.unread_counts(&session, rooms, parked).await?, per_thread };
             let _traced = delivery_spans(&context, since, &response);
             let oldest = since.and_then(|since| oldest_after(&response, since));
             delivery.handed(oldest.and_then(|position| context.service.feed().applied_at(position)));
             context.metrics.synced(why);
             let response = if with_rules { with_push_rules(response, &session)? } else { response };
-            let mut answer = render_sync(response, &news, &context, &session)?;
+            let mut answer = render_sync(response, &news, &unread, &context, &session)?;
             if let Some(stock) = poll.stock() {
                 keys::add_device_stock(&mut answer, stock);
             }
@@ -133,6 +141,14 @@ async fn answer_sync(
             () = context.service.stopping().cancelled_owned(), if !came_late => {}
         }
     }
+}
+
+/// Returns the joined rooms whose counts an answer tells. If threads are counted by themselves, also those where people only
+/// type: clients take a room without counts of threads for one in which no thread is unread.
+fn counted_rooms(response: &SyncResponse, news: &EphemeralNews, per_thread: bool) -> Vec<RoomNumber> {
+    let typing = news.typing.iter().filter(|_| per_thread).map(|typing| typing.room);
+    let rooms: BTreeSet<_> = response.join.iter().map(|room| room.room).chain(typing).collect();
+    rooms.into_iter().collect()
 }
 
 /// Begins spans for the sampled events of the answer; they end when they are dropped.
@@ -210,6 +226,7 @@ fn with_push_rules(mut found: SyncResponse, session: &CallerSession) -> Result<S
 fn render_sync(
     found: SyncResponse,
     news: &EphemeralNews,
+    unread: &UnreadRooms,
     context: &MatrixContext,
     session: &CallerSession,
 ) -> Result<api::Response, MatrixError> {
@@ -224,6 +241,7 @@ fn render_sync(
         joined.state = api::State::Before(render_state(&room.state, session)?.into());
         joined.account_data.events = account_data(&room.account_data)?;
         joined.ephemeral.events = render_ephemeral(&room.ephemeral)?;
+        unread.add_to(room.room, &mut joined)?;
         if let Some(summary) = room.summary {
             joined.summary.heroes = summary.heroes.into_iter().map(user_id).collect::<Result<_, _>>()?;
             joined.summary.joined_member_count = Some(UInt::new_saturating(summary.joined_members));
@@ -245,9 +263,10 @@ fn render_sync(
         let mut left = api::LeftRoom::new();
         left.timeline = render_timeline(&room.timeline, session)?;
         left.state = api::State::Before(render_state(&room.state, session)?.into());
+        left.account_data.events = account_data(&room.account_data)?;
         response.rooms.leave.insert(room_id(room.room_id)?, left);
     }
-    ephemeral::render_news(news, context.service.server_name(), &mut response)?;
+    ephemeral::render_news(news, unread, context.service.server_name(), &mut response)?;
     Ok(response)
 }
 

@@ -180,7 +180,10 @@ impl PostTask {
         let result = match result {
             Ok(sent) => post_result::Result::Accepted(convert::sent_to_wire(sent)),
             Err(refusal) => {
-                if matches!(refusal.code, RefusalCode::Unauthenticated | RefusalCode::SessionExpired) {
+                if matches!(
+                    refusal.code,
+                    RefusalCode::Unauthenticated | RefusalCode::SessionExpired | RefusalCode::UserLocked
+                ) {
                     self.end(error::refusal_to_status(refusal.clone()));
                 }
                 post_result::Result::Refused(error::refusal_to_detail(refusal))

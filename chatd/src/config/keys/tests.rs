@@ -1,4 +1,5 @@
 use super::*;
+use serde_json::Value;
 
 #[test]
 fn names_of_variables_and_flags_follow_from_the_path() {

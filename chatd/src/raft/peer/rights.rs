@@ -110,6 +110,8 @@ mod tests {
             ("/quorate.admin.v1.Admin/PurgeHistory", false, true),
             ("/quorate.admin.v1.Admin/Watch", true, true),
             ("/quorate.admin.v1.Admin/Initialize", false, true),
+            ("/quorate.admin.v1.Moderation/ListUsers", false, true),
+            ("/quorate.admin.v1.Moderation/ResetPassword", false, true),
             ("/_quorate/status", false, true),
             ("/something.new/Call", false, true),
             ("/", false, true),

@@ -136,6 +136,7 @@ pub(crate) fn is_limited(envelope: &Envelope) -> bool {
             | Kind::SetListed(_)
             | Kind::UpgradeRoom(_)
             | Kind::FileReport(_)
+            | Kind::SetPusher(_)
             | Kind::NameDevice(_),
         ) => true,
         Some(
@@ -154,9 +155,11 @@ pub(crate) fn is_limited(envelope: &Envelope) -> bool {
             | Kind::Deactivate(_)
             | Kind::ContinueDeactivation(_)
             | Kind::KeepSigningKey(_)
+            | Kind::AdvancePush(_)
             | Kind::RefreshSession(_)
             | Kind::ConfirmRefresh(_)
             | Kind::IssueLoginToken(_)
+            | Kind::Administer(_)
             // Counted apart, see `is_frequent` and `is_receipt`.
             | Kind::SendToDevice(_)
             | Kind::ClaimKeys(_)

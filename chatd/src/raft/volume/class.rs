@@ -2,7 +2,9 @@
 
 use super::VolumeLevel;
 use prost::Message as _;
-use quorate_core::proto::log::{Envelope, SendEvent, SetMembership, command::Kind, set_membership::Change};
+use quorate_core::proto::log::{
+    Envelope, SendEvent, SetMembership, administer::Action, command::Kind, set_membership::Change,
+};
 
 /// Largest encoded size, in bytes, of a command that is accepted as [`WriteClass::Upkeep`] while space is short: such a
 /// command needs an id and a short reason, and many of them must not use up the reserve.
@@ -29,6 +31,8 @@ impl WriteClass {
     pub fn of(envelope: &Envelope) -> Self {
         let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
         let class = match kind {
+            // A notice is a message like others, and the first one to a user makes a room.
+            Some(Kind::Administer(act)) if matches!(act.action, Some(Action::SendNotice(_))) => Self::Growing,
             Some(
                 Kind::Bootstrap(_)
                 | Kind::PurgeHistory(_)
@@ -37,7 +41,9 @@ impl WriteClass {
                 | Kind::RenewMembers(_)
                 | Kind::RaiseLevel(_)
                 | Kind::ContinueDeactivation(_)
-                | Kind::KeepSigningKey(_),
+                | Kind::KeepSigningKey(_)
+                | Kind::Administer(_)
+                | Kind::AdvancePush(_),
             ) => Self::System,
             Some(
                 Kind::Redact(_)
@@ -52,6 +58,7 @@ impl WriteClass {
                 | Kind::IssueLoginToken(_),
             ) => Self::Upkeep,
             Some(Kind::DeleteToDevice(_) | Kind::DeleteBackup(_) | Kind::DeleteBackupKeys(_)) => Self::Upkeep,
+            Some(Kind::SetPusher(set)) if set.kind.is_empty() => Self::Upkeep,
             Some(Kind::SetMembership(change)) => of_membership(change),
             Some(Kind::SendEvent(event)) => of_event(event),
             Some(
@@ -75,7 +82,8 @@ impl WriteClass {
                 | Kind::SetAlias(_)
                 | Kind::SetListed(_)
                 | Kind::UpgradeRoom(_)
-                | Kind::FileReport(_),
+                | Kind::FileReport(_)
+                | Kind::SetPusher(_),
             )
             | None => Self::Growing,
         };
@@ -107,7 +115,8 @@ fn of_event(event: &SendEvent) -> WriteClass {
 mod tests {
     use super::*;
     use quorate_core::proto::log::{
-        Bootstrap, CloseSession, Command, CreateRoom, OpenSession, PurgeHistory, PutAccountData, Redact, Register,
+        Administer, Bootstrap, CloseSession, Command, CreateRoom, DeleteRoom, OpenSession, PurgeHistory,
+        PutAccountData, Redact, Register, SendNotice,
     };
 
     fn class(kind: Kind) -> WriteClass {
@@ -150,6 +159,13 @@ mod tests {
         assert_eq!(membership(Change::Join), WriteClass::Growing);
         assert_eq!(state_event(RETENTION, 100), WriteClass::Upkeep, "it is how a room lets go of its history");
         assert_eq!(state_event("m.room.topic", 100), WriteClass::Growing);
+    }
+
+    #[test]
+    fn administrators_make_space_but_send_no_notices_while_there_is_none() {
+        let act = |action| class(Kind::Administer(Administer { configured: false, action: Some(action) }));
+        assert_eq!(act(Action::DeleteRoom(DeleteRoom::default())), WriteClass::System);
+        assert_eq!(act(Action::SendNotice(SendNotice::default())), WriteClass::Growing);
     }
 
     #[test]

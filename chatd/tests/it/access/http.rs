@@ -147,6 +147,11 @@ fn body(name: &str, places: &Places, room: &Room) -> String {
         "login_token" => "{}".into(),
         "device_set" => r#"{"display_name":"x"}"#.into(),
         "password_change" => r#"{"new_password":"x"}"#.into(),
+        "pushers_set" => {
+            let data = r#""data":{"url":"https://push.invalid/_matrix/push/v1/notify"}"#;
+            let texts = r#""app_display_name":"App","device_display_name":"Phone","lang":"en""#;
+            format!(r#"{{"app_id":"app","pushkey":"key","kind":"http",{texts},{data}}}"#)
+        }
         "refresh" => r#"{"refresh_token":"qrt_0123456789"}"#.into(),
         "secret_register" => r#"{"nonce":"x","username":"x","password":"x","mac":"00"}"#.into(),
         "read_markers" => format!(r#"{{"m.fully_read":"{0}","m.read":"{0}"}}"#, room.event_id),
@@ -160,6 +165,8 @@ fn body(name: &str, places: &Places, room: &Room) -> String {
         "backup_keys_session_put" => {
             r#"{"first_message_index":0,"forwarded_count":0,"is_verified":true,"session_data":{}}"#.into()
         }
+        "admin_lock_set" => r#"{"locked":true}"#.into(),
+        "admin_suspend_set" => r#"{"suspended":true}"#.into(),
         "keys_upload" => r#"{"one_time_keys":{"signed_curve25519:a":{"key":"x"}}}"#.into(),
         "keys_query" => format!(r#"{{"device_keys":{{"{}":[]}}}}"#, user_id("guest")),
         "keys_claim" => format!(r#"{{"one_time_keys":{{"{}":{{"D":"signed_curve25519"}}}}}}"#, user_id("guest")),

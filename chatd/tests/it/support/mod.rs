@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod client;
 pub mod cluster;
+pub mod gateway;
 pub mod matrix;
 pub mod ports;
 pub mod process;

@@ -5,7 +5,7 @@
 //! summary.
 
 use super::room::{ShownSpan, TimelineSpan, known_since};
-use super::{LeftRoom, SyncRequest, SyncTimeline};
+use super::{AccountDatum, LeftRoom, SyncRequest, SyncTimeline};
 use crate::id::Position;
 use crate::query::{QueryError, RoomMembership, StateView};
 use crate::rows;
@@ -34,13 +34,14 @@ impl StateView<'_> {
         request: &SyncRequest<'_>,
         row: &RoomMembership,
         room_id: String,
+        account_data: Vec<AccountDatum>,
     ) -> Result<LeftRoom, QueryError> {
         let sight = self.sight_in_lists(row.room, request.localpart)?;
         let Some(left_at) = sight.left_at() else {
             // The user was never in: it learns that the invitation is withdrawn, and nothing about the room.
             let events = vec![self.in_timeline(self.event_at(row.room, &room_id, row.position)?, &sight)?];
             let timeline = SyncTimeline { events, limited: false, prev_batch: row.position.before() };
-            return Ok(LeftRoom { room: row.room, room_id, state: Vec::new(), timeline });
+            return Ok(LeftRoom { room: row.room, room_id, state: Vec::new(), timeline, account_data });
         };
         let (known, floor) = match request.since {
             // The leave was told before, or was not asked for.
@@ -55,7 +56,7 @@ impl StateView<'_> {
         let left_at = Some(left_at);
         let span = TimelineSpan { room, room_id: &room_id, sight, known, floor, until, left_at };
         let (state, timeline, _) = self.span(request, &span)?;
-        Ok(LeftRoom { room, room_id, state, timeline })
+        Ok(LeftRoom { room, room_id, state, timeline, account_data })
     }
 
     /// Adds the current membership of a user who left (banned, no longer invited), even if the timeline has no place

@@ -198,7 +198,8 @@ impl SyncResponse {
         });
         let invited = self.invite.iter().skip(invite).chain(self.knock.iter().skip(knock));
         let left = self.leave.iter().skip(leave);
-        let left = left.map(|room| weight_of(&room.state) + weight_of(&room.timeline.events));
+        let left = left
+            .map(|room| weight_of(&room.state) + weight_of(&room.timeline.events) + weight_of_data(&room.account_data));
         joined.chain(invited.map(|room| weight_of(&room.stripped_state))).chain(left).sum()
     }
 }

@@ -5,7 +5,7 @@ mod shared;
 pub use shared::RoomNews;
 
 use super::summary::is_summarised;
-use super::{AccountDatum, InvitedRoom, JoinedRoom, SyncRequest, SyncResponse, SyncSummary, SyncTimeline};
+use super::{AccountDatum, InvitedRoom, JoinedRoom, LeftRoom, SyncRequest, SyncResponse, SyncSummary, SyncTimeline};
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::query::state::{StateVersions, key_after};
@@ -77,6 +77,8 @@ pub(super) fn may_have_news(
             || view.purged_after(row.room, since)?.is_some()
             || view.has_receipts_after(row.room, request.localpart, since)?),
         (Kind::Join, _) => Ok(true),
+        // The user's clients keep data about the room beyond its leave.
+        (Kind::Leave | Kind::Ban, _) if !account_data.is_empty() => Ok(true),
         _ => Ok(row.position > since),
     }
 }
@@ -97,7 +99,7 @@ impl StateView<'_> {
         &self,
         request: &SyncRequest<'_>,
         row: &RoomMembership,
-        account_data: Vec<AccountDatum>,
+        mut account_data: Vec<AccountDatum>,
         out: &mut SyncResponse,
     ) -> Result<(), QueryError> {
         let room_id = self.room_id(row.room)?;
@@ -112,8 +114,13 @@ impl StateView<'_> {
             Kind::Leave | Kind::Ban => {
                 let asked = request.filter.include_leave && (request.since.is_none() || request.full_state);
                 let just_left = is_new && request.since.is_some();
+                account_data.retain(|datum| request.filter.wants_account_data(&datum.event_type, &room_id));
                 if just_left || (asked && !row.forgotten) {
-                    out.leave.push(self.left(request, row, room_id)?);
+                    out.leave.push(self.left(request, row, room_id, account_data)?);
+                } else if !account_data.is_empty() && request.since.is_some() && !row.forgotten {
+                    let timeline = SyncTimeline { prev_batch: row.position, ..SyncTimeline::default() };
+                    let state = Vec::new();
+                    out.leave.push(LeftRoom { room: row.room, room_id, state, timeline, account_data });
                 }
             }
             Kind::Invite | Kind::Knock | Kind::Unspecified => {}

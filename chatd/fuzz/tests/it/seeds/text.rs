@@ -104,7 +104,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
         "@alice:a.org !r:a.org m.tag",
         "@alice:a.org 7",
     ];
-    const BODIES: [&str; 10] = [
+    const BODIES: [&str; 12] = [
         "{}",
         r#"{"type":"m.login.password","identifier":{"type":"m.id.user","user":"alice"},"password":"x","username":"alice"}"#,
         r#"{"preset":"public_chat","name":"x","invite":["@bob:a.org"],"initial_state":[{"type":"t","state_key":"","content":{}}]}"#,
@@ -115,6 +115,8 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
         r#"{"device_keys":{"@alice:a.org":["D"]},"one_time_keys":{"@alice:a.org":{"D":"signed_curve25519"}}}"#,
         r#"{"device_keys":{},"one_time_keys":{"signed_curve25519:a":{"key":"x","signatures":{}}},"fallback_keys":{}}"#,
         r#"{"@alice:a.org":{"D":{"user_id":"@alice:a.org","keys":{},"signatures":{}}}}"#,
+        r#"{"locked":true,"suspended":false}"#,
+        r#"{"app_id":"a","pushkey":"k","kind":"http","app_display_name":"x","device_display_name":"y","lang":"en","data":{"url":"https://a.org/_matrix/push/v1/notify"}}"#,
     ];
     let mut out = Vec::new();
     for endpoint in 0..=u8::MAX {

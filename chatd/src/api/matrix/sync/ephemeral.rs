@@ -6,6 +6,7 @@ use super::super::context::MatrixContext;
 use super::super::error::MatrixError;
 use super::super::presence::presence_state;
 use super::super::room::room_id;
+use super::unread::UnreadRooms;
 use crate::ephemeral::{EphemeralNews, PresenceLevel, PresenceNews, PresenceStatus, TypingNews};
 use crate::service::{CallerSession, RequestRefusal};
 use quorate_core::id::{Position, RoomNumber};
@@ -187,14 +188,16 @@ fn arrivals(response: &SyncResponse, since: Position) -> Vec<(RoomNumber, String
 /// Adds typing and presence to a response.
 pub(super) fn render_news(
     news: &EphemeralNews,
+    unread: &UnreadRooms,
     server_name: &str,
     response: &mut api::Response,
 ) -> Result<(), MatrixError> {
     let not_json = |error: serde_json::Error| MatrixError::bad_json(format!("This cannot be written: {error}."));
-    for TypingNews { room_id: id, users, .. } in &news.typing {
+    for TypingNews { room: number, room_id: id, users } in &news.typing {
         let users: Vec<_> = users.iter().map(|user| quorate_core::id::user_id(user, server_name)).collect();
         let event = to_raw_value(&json!({"type": TYPING, "content": {"user_ids": users}})).map_err(not_json)?;
         let room = response.rooms.join.entry(room_id(id.to_string())?).or_default();
+        unread.add_to(*number, room)?;
         room.ephemeral.events.push(Raw::from_json(event));
     }
     for presence in &news.presence {

@@ -148,3 +148,24 @@ fn who_left_gets_the_rooms_last_events_and_state_as_they_were() {
     let topics: Vec<_> = first.state.iter().filter(|event| event.event_type == "m.room.topic").collect();
     assert_eq!(topics[0].content, r#"{"topic":"while bob is in"}"#);
 }
+
+#[test]
+fn account_data_of_a_room_that_was_left_is_told_when_it_changes() {
+    let mut left = Left::by("public", "shared", &[("bob", Change::Leave)]);
+    let since = left.world.view().now();
+    let filter = SyncFilter::default();
+    assert!(left.ask(Some(since), false, &filter).leave.is_empty());
+    let put = log::PutAccountData {
+        room_id: left.room.clone(),
+        r#type: "org.example.a".into(),
+        content: "{}".into(),
+        ..log::PutAccountData::default()
+    };
+    let envelope = left.world.by("bob", log::command::Kind::PutAccountData(put));
+    left.world.accepted(envelope);
+    let told = left.ask(Some(since), false, &filter).leave;
+    assert_eq!(told.len(), 1);
+    let types: Vec<_> = told[0].account_data.iter().map(|datum| datum.event_type.as_str()).collect();
+    assert_eq!(types, ["org.example.a"]);
+    assert!(told[0].timeline.events.is_empty() && told[0].state.is_empty());
+}
