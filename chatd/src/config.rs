@@ -194,7 +194,7 @@ pub struct JwtRules {
     pub leeway: Duration,
 }
 
-/// Limit on the messages of each user, enforced by the leader.
+/// Limits on what each user and address may do, enforced by the leader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
     /// `true` if there is a limit.
@@ -203,6 +203,18 @@ pub struct RateLimit {
     pub messages: u32,
     /// Length of a period.
     pub per: Duration,
+    /// Number of changes to rooms in each period; `None` derives it from `messages`, here and below.
+    pub state: Option<u32>,
+    /// Number of changes to account data and the like in each period.
+    pub account: Option<u32>,
+    /// Number of receipts in each period.
+    pub receipts: Option<u32>,
+    /// Number of requests about encryption in each period.
+    pub keys: Option<u32>,
+    /// Number of sessions that may be opened for one account in ten minutes.
+    pub logins: u32,
+    /// Number of accounts that may be registered from one address in ten minutes.
+    pub registrations: u32,
 }
 
 /// Settings of presence and typing, which pods tell each other.

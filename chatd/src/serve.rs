@@ -8,7 +8,7 @@ mod secrets;
 mod storage;
 
 use crate::api::health::PodHealth;
-use crate::config::{Config, ListenAddresses, PresenceConfig, RegistrationMode};
+use crate::config::{self, Config, ListenAddresses, PresenceConfig, RegistrationMode};
 use crate::ephemeral::{EphemeralHub, EphemeralSettings, GossipServer, keep_listening, publish_changes};
 use crate::exit::{ExitReason, ProcessFailure};
 use crate::feed::ChangeFeed;
@@ -20,7 +20,7 @@ use crate::raft::cluster::NodeStatus;
 use crate::raft::leadership::Leadership;
 use crate::raft::membership::CompactionOptions;
 use crate::raft::node::{NodeError, NodeHandle, NodeOptions, NodeParts, RaftTiming};
-use crate::raft::propose::RateLimit;
+use crate::raft::propose::{RateLimit, RateLimits};
 use crate::raft::volume::{VolumeGauge, VolumeSizes};
 use crate::raft::{log::LogStore, types};
 use crate::service::{AccountPolicy, ChatService, ServiceParts, ServiceSettings};
@@ -242,10 +242,7 @@ fn node_options(config: &Config, metrics: &ChatMetrics) -> NodeOptions {
         },
         write_wait: WRITE_WAIT,
         read_wait: READ_WAIT,
-        rate_limit: config
-            .rate_limit
-            .enabled
-            .then_some(RateLimit { burst: config.rate_limit.messages, per: config.rate_limit.per }),
+        rate_limits: config.rate_limit.enabled.then(|| rate_limits(&config.rate_limit)),
         compaction: CompactionOptions {
             entries: raft.snapshot_entries,
             keep_entries: raft.keep_log_entries,
@@ -313,6 +310,23 @@ fn start_push(
     Ok(())
 }
 
+/// Returns the limits of the classes of commands.
+fn rate_limits(config: &config::RateLimit) -> RateLimits {
+    let config::RateLimit { enabled: _, messages, per, state, account, receipts, keys, logins, registrations } =
+        *config;
+    let derived = RateLimits::of_messages(RateLimit { burst: messages, per });
+    let or = |set: Option<u32>, derived: RateLimit| RateLimit { burst: set.unwrap_or(derived.burst), per };
+    RateLimits {
+        messages: derived.messages,
+        state: or(state, derived.state),
+        account: or(account, derived.account),
+        receipts: or(receipts, derived.receipts),
+        keys: or(keys, derived.keys),
+        logins: RateLimit { burst: logins, ..derived.logins },
+        registrations: RateLimit { burst: registrations, ..derived.registrations },
+    }
+}
+
 fn service_settings(config: &Config, accounts: AccountPolicy) -> ServiceSettings {
     ServiceSettings {
         server_name: config.server_name.clone(),
@@ -321,6 +335,7 @@ fn service_settings(config: &Config, accounts: AccountPolicy) -> ServiceSettings
         accounts,
         administrators: config.administrators.clone(),
         rate_limited: config.rate_limit.enabled,
+        registrations: config.rate_limit.registrations,
         quotas: config.quotas,
     }
 }

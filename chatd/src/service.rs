@@ -12,6 +12,7 @@ mod ephemeral;
 mod fair_queue;
 mod filed_reports;
 mod governed_rooms;
+mod guesses;
 mod interactive;
 mod jwt;
 mod key_backup;
@@ -22,6 +23,7 @@ mod login_limit;
 mod notifications;
 mod other_logins;
 mod own_account;
+mod owner_proof;
 mod password;
 mod policy;
 mod pushers;
@@ -49,12 +51,13 @@ mod write;
 pub use accounts::{LoggedIn, NewLogin};
 pub use administration::{AccountDetails, Administrator};
 pub use filed_reports::ReportName;
-pub use interactive::{AuthStage, CompletedStages, InteractiveSession, token_in_session};
+pub use interactive::{AuthStage, CompletedStages, InteractiveSession, RegistrationDialogue, token_in_session};
 pub use jwt::{JwtKey, JwtPolicy};
 pub use key_backup::BackupScope;
 pub(crate) use keys::MAX_CLAIMED;
 pub use other_logins::LOGIN_TOKEN_LIFETIME;
 pub use own_account::VerifiedPassword;
+pub use owner_proof::OwnerProof;
 pub use policy::{AccountPolicy, SecretText, TermsOfService};
 pub use read::{ReadConsistency, RowSource, ServedFreshness};
 pub use refresh::RefreshedTokens;
@@ -101,6 +104,8 @@ pub struct ServiceSettings {
     pub administrators: Vec<String>,
     /// `true` if registrations and reads without a session are rate-limited by address.
     pub rate_limited: bool,
+    /// Number of accounts that may be registered from one address in ten minutes.
+    pub registrations: u32,
     /// Quotas of each account.
     pub quotas: AccountQuotas,
 }
@@ -160,7 +165,7 @@ impl ChatService {
             inner: Arc::new(ServiceState {
                 passwords: PasswordQueue::new(parts.metrics.clone()),
                 logins: Arc::default(),
-                strangers: StrangerLimit::new(parts.settings.rate_limited),
+                strangers: StrangerLimit::new(parts.settings.rate_limited, parts.settings.registrations),
                 notices: EphemeralLimit::new(parts.settings.rate_limited),
                 parts,
                 extensions: SessionTasks::at_most(session::EXTENSIONS_AT_ONCE),

@@ -35,6 +35,7 @@ mod dedup;
 mod device;
 mod device_keys;
 mod device_list;
+mod dialogue;
 mod directory;
 mod filter;
 mod hints;
@@ -123,6 +124,7 @@ static UNKNOWN: log::Envelope = log::Envelope {
     command: None,
     sequence: None,
     quotas: None,
+    guess_count: None,
 };
 
 /// Applies the commands of one entry in order, and returns one [`AppliedCommand`] for each. The log's time advances to the

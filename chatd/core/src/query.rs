@@ -12,6 +12,7 @@ mod device_keys;
 mod device_lists;
 mod directory;
 mod ephemeral;
+mod erased;
 mod event;
 mod feed;
 mod filter;

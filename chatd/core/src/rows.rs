@@ -182,6 +182,15 @@ pub(crate) fn registration_token_row(
     table::fetch_row(rows, Table::Meta, &key::registration_token(token))
 }
 
+/// Returns the account that was registered in a dialogue.
+pub(crate) fn registered_dialogue_row(
+    rows: &dyn TableRead,
+    expires_ms: u64,
+    digest: &[u8],
+) -> Result<Option<store::RegisteredDialogue>, ReadError> {
+    table::fetch_row(rows, Table::Meta, &key::registered_dialogue(expires_ms, digest))
+}
+
 /// Returns `true` if an account can be registered with the token at this time.
 pub(crate) fn is_usable_token(row: &store::RegistrationToken, time_ms: u64) -> bool {
     row.uses_allowed.is_none_or(|allowed| row.used < allowed) && (row.expires_ms == 0 || row.expires_ms > time_ms)

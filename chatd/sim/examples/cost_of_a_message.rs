@@ -25,6 +25,7 @@ fn envelope(user: &str, number: u64, kind: Kind) -> Envelope {
         command: Some(Command { kind: Some(kind) }),
         sequence: None,
         quotas: None,
+        guess_count: None,
     }
 }
 

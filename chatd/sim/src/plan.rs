@@ -103,6 +103,7 @@ impl PackedScript {
             command: Some(Command { kind: Some(self.kind(USERS[*user], DEVICES[*device], act)) }),
             sequence: None,
             quotas: None,
+            guess_count: None,
         }
     }
 

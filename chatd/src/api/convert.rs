@@ -81,6 +81,7 @@ impl From<wire::RegisterRequest> for NewLogin {
             device_display_name,
             wants_refresh: false,
             registration_token: String::new(),
+            dialogue: None,
         }
     }
 }
@@ -95,6 +96,7 @@ impl From<wire::LoginRequest> for NewLogin {
             device_display_name,
             wants_refresh: false,
             registration_token: String::new(),
+            dialogue: None,
         }
     }
 }

@@ -46,6 +46,7 @@ fn wire_code(code: RefusalCode) -> ErrorCode {
         RefusalCode::SessionExpired => ErrorCode::SessionExpired,
         RefusalCode::UserLocked => ErrorCode::UserLocked,
         RefusalCode::UserSuspended => ErrorCode::UserSuspended,
+        RefusalCode::UserDeactivated => ErrorCode::UserDeactivated,
         RefusalCode::WrongCredentials => ErrorCode::WrongCredentials,
         RefusalCode::RegistrationClosed => ErrorCode::RegistrationDisabled,
         RefusalCode::Forbidden | RefusalCode::BadState | RefusalCode::NoticeRoom => ErrorCode::Forbidden,
@@ -84,6 +85,7 @@ fn grpc_code(refusal: &RequestRefusal) -> Grpc {
         // Not UNAUTHENTICATED, upon which clients log in again, in vain.
         RefusalCode::UserLocked
         | RefusalCode::UserSuspended
+        | RefusalCode::UserDeactivated
         | RefusalCode::NoticeRoom
         | RefusalCode::RegistrationClosed
         | RefusalCode::Forbidden

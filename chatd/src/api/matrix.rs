@@ -46,6 +46,7 @@ mod pushers;
 mod raw_request;
 mod receipts;
 mod relations;
+mod repeated_registration;
 mod reports;
 mod room;
 mod secret_registration;

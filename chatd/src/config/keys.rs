@@ -4,13 +4,14 @@ mod config_key;
 
 pub use config_key::ConfigKey;
 pub(super) use config_key::KeyDefault;
+mod rate_limit;
 
 use super::parsers::{
     AUTOMATIC, at_least, host_port, log_level, non_empty, number_between, one_of, optional_path, parse_mebibytes,
     positive_count, socket_address, storage_reserve,
 };
 use super::values::{
-    ELECTION_MAX, ELECTION_MIN, GRACE, HEARTBEAT, LEEWAY, NOWHERE, PERIOD, POD_TIMEOUT, SESSION, bounded_duration,
+    ELECTION_MAX, ELECTION_MIN, GRACE, HEARTBEAT, LEEWAY, NOWHERE, POD_TIMEOUT, SESSION, bounded_duration,
     localpart_list, receiver_url, server_name, session_lifetime, web_url,
 };
 use super::{ClientTlsFiles, Config, JwtAlgorithm, LogFormat, Ratio, RegistrationMode, TrustedProxies};
@@ -357,30 +358,15 @@ pub const KEYS: &[ConfigKey] = &[
         set: |c, v| localpart_list(v).map(|v| c.administrators = v),
         show: |c| json!(c.administrators.join(",")),
     },
-    ConfigKey {
-        path: "rateLimit.enabled",
-        kind: "`true` or `false`",
-        default: KeyDefault::Value("true"),
-        meaning: "Whether the leader limits how often one user may write, and each pod limits how many accounts one address may create and how much it may read without a session. Wrong passwords are always limited.",
-        set: |c, v| one_of(v, &[("true", true), ("false", false)]).map(|v| c.rate_limit.enabled = v),
-        show: |c| json!(c.rate_limit.enabled),
-    },
-    ConfigKey {
-        path: "rateLimit.messages",
-        kind: "number, 1 to 1000000",
-        default: KeyDefault::Value("10"),
-        meaning: "Number of messages that one user may send per period (`rateLimit.per`).",
-        set: |c, v| positive_count(v).map(|v| c.rate_limit.messages = v),
-        show: |c| json!(c.rate_limit.messages),
-    },
-    ConfigKey {
-        path: "rateLimit.per",
-        kind: "duration, 10ms to 1d",
-        default: KeyDefault::Value("10s"),
-        meaning: "Length of that period.",
-        set: |c, v| bounded_duration(&PERIOD, v).map(|v| c.rate_limit.per = v),
-        show: |c| json!(format_duration(c.rate_limit.per)),
-    },
+    rate_limit::ENABLED,
+    rate_limit::MESSAGES,
+    rate_limit::PER,
+    rate_limit::STATE,
+    rate_limit::ACCOUNT,
+    rate_limit::RECEIPTS,
+    rate_limit::KEYS,
+    rate_limit::LOGINS,
+    rate_limit::REGISTRATIONS,
     ConfigKey {
         path: "presence.enabled",
         kind: "`true` or `false`",

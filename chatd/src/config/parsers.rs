@@ -30,6 +30,14 @@ pub(super) fn at_least(least: u64, value: &str) -> Result<u64, String> {
 /// Value that reserves a share of the volume.
 pub(super) const AUTOMATIC: &str = "auto";
 
+/// Parses a positive count; `None` if it is to be derived from other settings.
+pub(super) fn automatic_count(value: &str) -> Result<Option<u32>, String> {
+    if value == AUTOMATIC {
+        return Ok(None);
+    }
+    positive_count(value).map(Some).map_err(|error| format!("{error}; or write {AUTOMATIC}"))
+}
+
 pub(super) fn storage_reserve(value: &str) -> Result<Option<u64>, String> {
     match value.parse() {
         _ if value == AUTOMATIC => Ok(None),

@@ -40,7 +40,8 @@ declare! {
             "Logins and registrations waiting for their password to be hashed.";
         refused: IntCounterVec = "quorate_login_refusals_total" ["reason"]
             "Callers without a session who were temporarily refused: `queue` when too many passwords wait to be \
-             hashed; `pair`, `address`, `account` after too many wrong passwords, by the limit that was reached; \
+             hashed; `pair`, `address`, `account` after too many wrong passwords, by the limit that was reached, \
+             `cluster` if it is that of all pods together; \
              `registration` and `read` when their address has created too many accounts or read too much.";
     }
 }
@@ -110,6 +111,10 @@ declare! {
         entries: IntCounter = "quorate_proposal_entries_total" [] "Leader: log entries proposed.";
         commands: Histogram = "quorate_proposal_commands_per_entry" [] "Leader: commands packed into one entry.";
         forwarded: IntCounter = "quorate_proposals_forwarded_total" [] "Commands forwarded to the leader.";
+        limited: IntCounterVec = "quorate_rate_limited_total" ["class"]
+            "Leader: commands refused because a user or address did too much of their class (`messages`, `state`, \
+             `account`, `receipts`, `keys`, `logins`, `registrations`), and passwords that were not tried because too \
+             many were wrong (`guesses`).";
         reads_waiting: IntGauge = "quorate_reads_waiting" [] "Reads waiting for their turn at the store.";
         read_wait: Histogram = "quorate_read_wait_seconds" []
             "Time that reads waited for their turn; reads that got one at once are not counted.";

@@ -4,7 +4,7 @@ use super::catalogue::Instruments;
 use super::{ChatMetrics, GaugeGuard};
 use crate::raft::log::{BatchReport, LogObserver};
 use crate::raft::observe::{AppliedBatch, MachineObserver, PeerObserver, RaftObserver, VoteKind};
-use crate::raft::propose::{ProposeObserver, ProposeResult};
+use crate::raft::propose::{LimitClass, ProposeObserver, ProposeResult};
 use crate::tls::{HandshakeEnd, HandshakeObserver};
 use quorate_meter::{Histogram, IntCounter, IntCounterVec};
 use std::sync::Arc;
@@ -45,6 +45,10 @@ impl ProposeObserver for ChatMetrics {
     fn settled(&self, result: ProposeResult, took: Duration) {
         self.hot.outcomes.count(result);
         self.all.proposals.seconds.observe(took.as_secs_f64());
+    }
+
+    fn limited(&self, class: LimitClass) {
+        self.all.proposals.limited.with_label_values(&[class.label()]).inc();
     }
 
     fn forwarded(&self) {

@@ -3,14 +3,14 @@
 use super::delivery::{SyncAnswer, SyncSource};
 use super::*;
 use crate::raft::observe::{MachineObserver as _, RaftObserver as _, VoteKind};
-use crate::raft::propose::{ProposeObserver as _, ProposeResult};
+use crate::raft::propose::{LimitClass, ProposeObserver as _, ProposeResult};
 use crate::service::RequestRefusal;
 use crate::tls::{HandshakeEnd, HandshakeObserver as _};
 use std::time::{Duration, Instant};
 
 /// All labels: names from the code, members of the cluster, and nothing of users.
-const LABELS: [&str; 11] =
-    ["action", "answer", "api", "code", "endpoint", "kind", "outcome", "peer", "reason", "source", "version"];
+const LABELS: [&str; 12] =
+    ["action", "answer", "api", "class", "code", "endpoint", "kind", "outcome", "peer", "reason", "source", "version"];
 
 #[test]
 fn names_labels_and_units_follow_the_conventions() {
@@ -32,6 +32,7 @@ async fn used() -> ChatMetrics {
     metrics.connection_closed(ClientApi::Matrix, "idle");
     metrics.client_refused(ClientApi::Matrix, "request_bytes");
     metrics.settled(ProposeResult::Applied, Duration::from_millis(1));
+    metrics.limited(LimitClass::Messages);
     metrics.snapshot_built(Duration::from_millis(1), 1);
     metrics.voted(VoteKind::PreVote, false);
     let peer = metrics.peer("team-1");

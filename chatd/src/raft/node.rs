@@ -20,7 +20,7 @@ use super::{
     network::{NetworkFactory, PeerSet, snapshot::ReceiveSnapshot},
     observe::{RaftObserver, report_elections},
     peer::{PeerListener, gossip::GossipSlot},
-    propose::{AcceptedLookup, ProposeOptions, Proposer, RateLimit},
+    propose::{AcceptedLookup, ProposeOptions, Proposer, RateLimits},
     read_index::ReadGate,
     snapshot::{ReceiveOptions, SendOptions, SnapshotReceiver, SnapshotSender, SnapshotShelf},
     types::TypeConfig,
@@ -70,8 +70,8 @@ pub struct NodeOptions {
     pub write_wait: Duration,
     /// Time for which a linearizable read waits before it is served stale.
     pub read_wait: Duration,
-    /// Limit on writes per user; `None` for no limit.
-    pub rate_limit: Option<RateLimit>,
+    /// Limits by class of commands; `None` for no limits but those on wrong passwords.
+    pub rate_limits: Option<RateLimits>,
     /// Conditions under which checkpoints are made.
     pub compaction: CompactionOptions,
     /// Options for sending snapshots.
@@ -188,7 +188,7 @@ impl NodeHandle {
         time.attach(leadership.clone(), feed.log_time().clone(), options.timing.heartbeat);
         let propose = ProposeOptions {
             wait: options.write_wait,
-            rate_limit: options.rate_limit,
+            rate_limits: options.rate_limits,
             accepted: facts.clone(),
             volume: options.volume.clone(),
             observer: options.observer.clone(),

@@ -14,14 +14,14 @@ pub mod stats;
 
 pub use self::{
     error::ProposeError,
-    limit::RateLimit,
+    limit::{LimitClass, RateLimit, RateLimits},
     ordered::OrderedProposer,
     stats::{NoObserver, ProposeObserver, ProposeResult},
 };
 
 use self::{
     error::ProposeAttempt,
-    limit::RateLimiter,
+    limit::{LimitBucket, RateLimiter},
     packer::{CommandNeeds, CommandQueue, NotQueued, QueuePermit},
 };
 use super::{
@@ -40,9 +40,10 @@ use futures::future::Either;
 use prost::{Message as _, bytes::Bytes};
 use quorate_core::{
     apply::KnownFormat,
-    proto::log::{Envelope, Outcome, command::Kind},
+    proto::log::{Envelope, GuessCount, Outcome, command::Kind},
 };
 use std::{
+    future::ready,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -87,8 +88,8 @@ pub trait AcceptedLookup: Send + Sync + 'static {
 pub struct ProposeOptions {
     /// Time for which a write waits for a leader and an outcome.
     pub wait: Duration,
-    /// Limit on writes per user; `None` for no limit.
-    pub rate_limit: Option<RateLimit>,
+    /// Limits by class of commands; `None` for no limits but those on wrong passwords.
+    pub rate_limits: Option<RateLimits>,
     /// Lookup of commands that were accepted before, which pass an empty bucket or a full volume.
     pub accepted: Arc<dyn AcceptedLookup>,
     /// Observer for the metrics.
@@ -112,7 +113,7 @@ struct ProposerCore {
     node_id: u64,
     queue: CommandQueue,
     forwarder: WriteForwarder,
-    limiter: Option<RateLimiter>,
+    limiter: RateLimiter,
     looks: Arc<Semaphore>,
     options: ProposeOptions,
     closed: CancellationToken,
@@ -133,7 +134,7 @@ impl Proposer {
                 options.level.clone(),
             ),
             forwarder: WriteForwarder::new(peers.clone(), leadership.clone(), options.observer.clone(), options.format),
-            limiter: options.rate_limit.map(RateLimiter::new),
+            limiter: RateLimiter::new(options.rate_limits),
             looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
             node_id,
             leadership,
@@ -156,6 +157,15 @@ impl Proposer {
             span.set(attribute::RESULT, propose_result(&result).label());
         }
         result
+    }
+
+    /// Asks the leader to count a wrong password, or to take a count back.
+    ///
+    /// # Errors
+    /// [`ProposeError::RateLimited`] if there were too many; otherwise as for commands.
+    pub async fn count_guess(&self, count: GuessCount) -> Result<(), ProposeError> {
+        let envelope = Envelope { guess_count: Some(count), ..Envelope::default() };
+        self.settle(envelope, None).await.map(drop)
     }
 
     async fn settle(&self, envelope: Envelope, trace: Option<&SpanMark>) -> Result<Outcome, ProposeError> {
@@ -229,17 +239,21 @@ impl Proposer {
         trace: Option<SpanMark>,
     ) -> impl Future<Output = ProposeAttempt> + Send + 'static + use<> {
         let inner = self.inner.clone();
-        let first = inner.admit(&envelope).map(|AdmittedCommand { needs, took_token }| {
+        if let Some(count) = &envelope.guess_count {
+            // The place in the queue is not used.
+            return Either::Left(ready(inner.count_guess(count)));
+        }
+        let first = inner.admit(&envelope).map(|AdmittedCommand { needs, paid_from }| {
             let (waiting, queued) = command::begin_command(trace.as_ref());
-            InQueue { answer: CommandQueue::submit_into(place, encoded, needs, queued), took_token, waiting }
+            InQueue { answer: CommandQueue::submit_into(place, encoded, needs, queued), paid_from, waiting }
         });
-        async move {
+        Either::Right(async move {
             let deadline = Instant::now() + LEASE_PATIENCE;
             let mut attempt = match first {
                 Err(refused @ (ProposeError::RateLimited { .. } | ProposeError::StorageFull { .. })) => {
                     inner.clone().unless_known(envelope.clone(), trace.clone(), refused).await
                 }
-                first => inner.finish(&envelope.user, first).await,
+                first => inner.finish(first).await,
             };
             while let ProposeAttempt::NotLeader(to) = attempt
                 && envelope.sequence.is_none()
@@ -250,10 +264,10 @@ impl Proposer {
             {
                 tokio::time::sleep(FIRST_PAUSE).await;
                 let again = inner.submit(&envelope, trace.as_ref());
-                attempt = inner.finish(&envelope.user, again).await;
+                attempt = inner.finish(again).await;
             }
             attempt
-        }
+        })
     }
 
     /// Returns the knowledge of this pod.
@@ -277,8 +291,8 @@ impl Proposer {
 /// A command on its way through this node's queue.
 struct InQueue {
     answer: oneshot::Receiver<ProposeAttempt>,
-    /// `true` if the command took a token from its user's bucket.
-    took_token: bool,
+    /// Bucket that the command took a token from.
+    paid_from: Option<LimitBucket>,
     /// Trace of the wait, if the command is sampled.
     waiting: Option<CommandSpan>,
 }
@@ -288,7 +302,7 @@ type SubmitResult = Result<InQueue, ProposeError>;
 /// A command that may be queued.
 struct AdmittedCommand {
     needs: CommandNeeds,
-    took_token: bool,
+    paid_from: Option<LimitBucket>,
 }
 
 impl ProposerCore {
@@ -302,18 +316,37 @@ impl ProposerCore {
         if leader != self.node_id {
             return Ok(Either::Left(self.forwarder.forward(leader, envelope, trace)?));
         }
+        if let Some(count) = &envelope.guess_count {
+            return Ok(Either::Right(Either::Left(ready(self.count_guess(count)))));
+        }
         let inner = self.clone();
         let attempt = match self.submit(envelope, trace) {
-            Ok(submitted) => {
-                let user = envelope.user.clone();
-                Either::Left(async move { inner.finish(&user, Ok(submitted)).await })
-            }
+            Ok(submitted) => Either::Left(async move { inner.finish(Ok(submitted)).await }),
             Err(refused @ (ProposeError::RateLimited { .. } | ProposeError::StorageFull { .. })) => {
                 Either::Right(inner.unless_known(envelope.clone(), trace.cloned(), refused))
             }
             Err(error) => return Err(error),
         };
-        Ok(Either::Right(attempt))
+        Ok(Either::Right(Either::Right(attempt)))
+    }
+
+    /// Counts a wrong password on the leader, or takes a count back.
+    fn count_guess(&self, count: &GuessCount) -> ProposeAttempt {
+        if !self.leadership.is_leader() {
+            // What is counted here would be counted for this pod alone.
+            return ProposeAttempt::NotLeader(self.leadership.leader());
+        }
+        if count.gives_back {
+            self.limiter.give_guess_back(count);
+            return ProposeAttempt::Applied(Box::default());
+        }
+        match self.limiter.guess(count, Instant::now()) {
+            Ok(()) => ProposeAttempt::Applied(Box::default()),
+            Err(retry_after) => {
+                self.options.observer.limited(LimitClass::Guesses);
+                ProposeAttempt::Refused(ProposeError::RateLimited { retry_after })
+            }
+        }
     }
 
     /// Waits until another leader may have been elected, for at most `pause`.
@@ -342,12 +375,17 @@ impl ProposerCore {
         refused: ProposeError,
     ) -> ProposeAttempt {
         if !self.is_accepted(&envelope).await {
+            if matches!(refused, ProposeError::RateLimited { .. })
+                && let Some(bucket) = limit::bucket_of(&envelope)
+            {
+                self.options.observer.limited(bucket.class);
+            }
             return ProposeAttempt::Refused(refused);
         }
         let needs = CommandNeeds { class: WriteClass::System, level: self.level_of(&envelope) };
-        let again = AdmittedCommand { needs, took_token: false };
+        let again = AdmittedCommand { needs, paid_from: None };
         let submitted = self.enqueue(&envelope, trace.as_ref(), again);
-        self.finish(&envelope.user, submitted).await
+        self.finish(submitted).await
     }
 
     /// Looks a command up on a thread that may wait for the disk: heartbeats run on the threads of the runtime.
@@ -363,12 +401,12 @@ impl ProposerCore {
     }
 
     fn enqueue(&self, envelope: &Envelope, trace: Option<&SpanMark>, admitted: AdmittedCommand) -> SubmitResult {
-        let AdmittedCommand { needs, took_token } = admitted;
+        let AdmittedCommand { needs, paid_from } = admitted;
         let (waiting, queued) = command::begin_command(trace);
         match self.queue.submit(envelope.encode_to_vec().into(), needs, queued) {
-            Ok(answer) => Ok(InQueue { answer, took_token, waiting }),
+            Ok(answer) => Ok(InQueue { answer, paid_from, waiting }),
             Err(error) => {
-                self.give_token_back(&envelope.user, took_token);
+                self.give_token_back(paid_from.as_ref());
                 Err(match error {
                     NotQueued::Full => ProposeError::Overloaded { retry_after: OVERLOADED_FOR },
                     NotQueued::Stopped => ProposeError::Stopping,
@@ -377,8 +415,8 @@ impl ProposerCore {
         }
     }
 
-    async fn finish(&self, user: &str, submitted: SubmitResult) -> ProposeAttempt {
-        let InQueue { answer, took_token, waiting } = match submitted {
+    async fn finish(&self, submitted: SubmitResult) -> ProposeAttempt {
+        let InQueue { answer, paid_from, waiting } = match submitted {
             Ok(queued) => queued,
             Err(error) => return ProposeAttempt::Refused(error),
         };
@@ -393,7 +431,7 @@ impl ProposerCore {
             ProposeAttempt::NotLeader(_) | ProposeAttempt::Refused(_) => false,
         };
         if !counts {
-            self.give_token_back(user, took_token);
+            self.give_token_back(paid_from.as_ref());
         }
         attempt
     }
@@ -402,7 +440,7 @@ impl ProposerCore {
     fn admit(&self, envelope: &Envelope) -> Result<AdmittedCommand, ProposeError> {
         // Space first, so that a command refused for lack of it takes no token.
         let needs = CommandNeeds { class: self.class_with_space(envelope)?, level: self.level_of(envelope) };
-        Ok(AdmittedCommand { needs, took_token: self.take_token(envelope)? })
+        Ok(AdmittedCommand { needs, paid_from: self.take_token(envelope)? })
     }
 
     fn level_of(&self, envelope: &Envelope) -> u32 {
@@ -417,28 +455,18 @@ impl ProposerCore {
         Err(ProposeError::StorageFull { retry_after: STORAGE_FULL_FOR })
     }
 
-    /// Takes a token from the user's bucket; returns `true` if the command needed one.
-    fn take_token(&self, envelope: &Envelope) -> Result<bool, ProposeError> {
-        if let Some(limiter) = self.limiter.as_ref().filter(|_| limit::is_frequent(envelope)) {
-            let taken = limiter.take_frequent(&envelope.user, Instant::now());
-            // Never given back: a repetition costs too little to be counted twice.
-            return taken.map(|()| false).map_err(|retry_after| ProposeError::RateLimited { retry_after });
-        }
-        if let Some(limiter) = self.limiter.as_ref().filter(|_| limit::is_receipt(envelope)) {
-            // Not given back: a receipt that fails costs a tenth of a write.
-            let taken = limiter.take_for_receipt(&envelope.user, Instant::now());
-            return taken.map(|()| false).map_err(|retry_after| ProposeError::RateLimited { retry_after });
-        }
-        let Some(limiter) = self.limiter.as_ref().filter(|_| limit::is_limited(envelope)) else { return Ok(false) };
-        match limiter.take(&envelope.user, Instant::now()) {
-            Ok(()) => Ok(true),
+    /// Takes a token from the bucket of the command; returns the bucket if the command needed one.
+    fn take_token(&self, envelope: &Envelope) -> Result<Option<LimitBucket>, ProposeError> {
+        let Some(bucket) = limit::bucket_of(envelope) else { return Ok(None) };
+        match self.limiter.take(&bucket, Instant::now()) {
+            Ok(()) => Ok(Some(bucket)),
             Err(retry_after) => Err(ProposeError::RateLimited { retry_after }),
         }
     }
 
-    fn give_token_back(&self, user: &str, took_token: bool) {
-        if let Some(limiter) = self.limiter.as_ref().filter(|_| took_token) {
-            limiter.give_back(user);
+    fn give_token_back(&self, paid_from: Option<&LimitBucket>) {
+        if let Some(bucket) = paid_from {
+            self.limiter.give_back(bucket);
         }
     }
 }
@@ -465,6 +493,8 @@ impl OutcomeDoubt {
 fn is_repeatable(envelope: &Envelope) -> bool {
     let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
     !envelope.transaction_id.is_empty()
+        // Counted twice, it keeps nobody out.
+        || envelope.guess_count.is_some()
         || matches!(
             kind,
             Some(

@@ -6,8 +6,8 @@ use super::refusal::ELECTION_WAIT;
 use super::session::saturating_millis;
 use super::write::{WriteProposal, no_randomness, unexpected_outcome};
 use super::{
-    CallerSession, ChatService, ReadConsistency, RefusalCode, RegistrationApproval, RequestRefusal, ServedFreshness,
-    limits, password, token,
+    CallerSession, ChatService, ReadConsistency, RefusalCode, RegistrationApproval, RegistrationDialogue,
+    RequestRefusal, ServedFreshness, limits, password, token,
 };
 use bytes::Bytes;
 use quorate_core::id;
@@ -44,6 +44,8 @@ pub struct NewLogin {
     pub wants_refresh: bool,
     /// Registration token that the account uses up once; empty if there is none, and for logins.
     pub registration_token: String,
+    /// Dialogue in which the account is registered; `None` if there is none, and for logins.
+    pub dialogue: Option<RegistrationDialogue>,
 }
 
 /// A newly opened session with its access token.
@@ -112,6 +114,9 @@ impl ChatService {
             session,
             administrator,
             registration_token: login.registration_token,
+            address: address.to_string(),
+            dialogue_digest: login.dialogue.map(|d| Bytes::copy_from_slice(d.name())).unwrap_or_default(),
+            dialogue_expires_ms: login.dialogue.map_or(0, |dialogue| dialogue.expires_ms),
         };
         let made = self.hash_and_propose(register, login.password, address).await;
         match &made {
@@ -188,7 +193,8 @@ impl ChatService {
     /// count it.
     ///
     /// # Errors
-    /// [`RefusalCode::WrongCredentials`], [`RefusalCode::LimitExceeded`], [`RefusalCode::Overloaded`] and the refusals of the proposer.
+    /// [`RefusalCode::WrongCredentials`], [`RefusalCode::UserDeactivated`], [`RefusalCode::LimitExceeded`],
+    /// [`RefusalCode::Overloaded`] and the refusals of the proposer.
     pub async fn login(&self, login: NewLogin, address: IpAddr) -> Result<LoggedIn, RequestRefusal> {
         // The specification knows one error for every login that fails ("Login", M_FORBIDDEN).
         let localpart = self.parse_typed_user(&login.username).map_err(|_| wrong_credentials())?;
@@ -199,6 +205,10 @@ impl ChatService {
         // Looking account and device up is a read for somebody who has no session yet.
         self.admit_stranger(address)?;
         let (account, device_is_known) = self.account_for_login(&localpart, &login.device_id).await?;
+        if account.as_ref().is_some_and(|account| account.deactivated) {
+            // As in Synapse, whatever the password: there is none any more that could be verified.
+            return Err(closed_for_good());
+        }
         // A made-up device id must not get a count of its own: each new one would be good for ten more guesses.
         if !device_is_known {
             attempt.known_device.clear();
@@ -219,7 +229,7 @@ impl ChatService {
         self.opened(outcome, opening)
     }
 
-    /// Returns the account if it can be logged in to, and `true` if it has this device.
+    /// Returns the account, which may be closed, and `true` if it has this device.
     pub(super) async fn account_for_login(
         &self,
         localpart: &str,
@@ -237,13 +247,27 @@ impl ChatService {
             // quorum no session can be opened. Refusing here costs no hash and counts no guess.
             return Err(needs_quorum());
         }
-        // As if there were no account: its password is verified against the decoy, and fails in the same time.
-        Ok((account.filter(|account| !account.deactivated), device_is_known))
+        Ok((account, device_is_known))
     }
 
-    /// Verifies a password when its turn comes. The attempt is charged, and the charge given back, together with the
-    /// verification, even if the caller has hung up by then.
+    /// Verifies a password when its turn comes. The attempt is charged on the leader and on this pod.
     pub(super) async fn verify(
+        &self,
+        attempt: LoginAttempt,
+        password: String,
+        stored: Option<String>,
+    ) -> Result<bool, RequestRefusal> {
+        let charged = self.charge_guess(&attempt).await?;
+        let right = self.verify_in_turn(attempt, password, stored).await?;
+        if !right {
+            charged.was_wrong();
+        }
+        Ok(right)
+    }
+
+    /// Verifies a password when its turn comes. The attempt is charged on this pod, and the charge given back, together
+    /// with the verification, even if the caller has hung up by then.
+    async fn verify_in_turn(
         &self,
         attempt: LoginAttempt,
         password: String,
@@ -267,7 +291,7 @@ impl ChatService {
         self.inner.logins.check(attempt, now).map_err(|full| self.guessed_enough(full))
     }
 
-    fn guessed_enough(&self, full: TooManyGuesses) -> RequestRefusal {
+    pub(super) fn guessed_enough(&self, full: TooManyGuesses) -> RequestRefusal {
         self.inner.parts.metrics.login_refused(full.count);
         RequestRefusal::from(full)
     }
@@ -381,6 +405,11 @@ pub(super) fn check_password(password: &str) -> Result<(), RequestRefusal> {
 pub(super) fn needs_quorum() -> RequestRefusal {
     let message = "logins need a quorum, which this server cannot reach; try again, or use another server";
     RequestRefusal::unavailable(message, ELECTION_WAIT)
+}
+
+/// Refuses a login to an account that was closed. That it was is no secret: its name stays taken.
+pub(super) fn closed_for_good() -> RequestRefusal {
+    RequestRefusal::new(RefusalCode::UserDeactivated, "this account was closed for good: log in to another")
 }
 
 pub(super) fn wrong_credentials() -> RequestRefusal {

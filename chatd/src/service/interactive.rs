@@ -6,8 +6,9 @@
 
 use super::registration::MAX_TOKEN_BYTES;
 use super::signing::{ClusterSigner, SIGNATURE_BYTES};
-use super::{ChatService, RequestRefusal};
+use super::{ChatService, ReadConsistency, RequestRefusal};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use quorate_core::query::StateView;
 use sha2::{Digest as _, Sha256};
 
 /// Time for which a session is valid: people read terms, and look for the letter with their token.
@@ -37,6 +38,8 @@ pub enum AuthStage {
     RegistrationToken = 4,
     /// Whoever registers accepts the terms of service.
     Terms = 8,
+    /// The user gives a token of the identity provider.
+    ProviderToken = 16,
 }
 
 impl AuthStage {
@@ -48,6 +51,7 @@ impl AuthStage {
             Self::Dummy => "m.login.dummy",
             Self::RegistrationToken => "m.login.registration_token",
             Self::Terms => "m.login.terms",
+            Self::ProviderToken => "org.matrix.login.jwt",
         }
     }
 }
@@ -81,7 +85,71 @@ pub enum InteractiveSession {
     Unknown,
 }
 
+/// A dialogue in which an account is registered, as the log knows it: by a digest of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistrationDialogue {
+    digest: [u8; 32],
+    /// Time at which the session expires, in milliseconds since the Unix epoch.
+    pub(super) expires_ms: u64,
+}
+
+impl RegistrationDialogue {
+    fn of_session(session: &str) -> Option<Self> {
+        let text = session.split(TOKEN_FOLLOWS).next().unwrap_or_default();
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let expires_ms = u64::from_be_bytes(*bytes.get(2..)?.first_chunk::<8>()?);
+        Some(Self { digest: Sha256::digest(session.as_bytes()).into(), expires_ms })
+    }
+
+    /// Returns the digest for the log.
+    pub(super) fn name(&self) -> &[u8] {
+        self.digest.first_chunk::<16>().map_or(&[][..], |name| name.as_slice())
+    }
+
+    /// Returns the id of the device for a client that names none: the same whenever the client asks again.
+    #[must_use]
+    pub fn device_id(&self) -> String {
+        // As `token::device_id` does, from bytes that the log does not know.
+        self.digest.iter().skip(16).take(10).map(|byte| char::from(b'A' + byte % 26)).collect()
+    }
+
+    /// Returns the name of the account for a client that names none: the same whenever the client asks again.
+    #[must_use]
+    pub fn username(&self) -> String {
+        let digest = Sha256::digest(self.digest);
+        let number = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        format!("user-{number:016x}")
+    }
+}
+
 impl ChatService {
+    /// Recognises the dialogue in which a client registers an account; `None` if its session is not valid.
+    ///
+    /// # Errors
+    /// The refusals of reads and of the proposer.
+    pub async fn registration_dialogue(
+        &self,
+        session: &str,
+        operation: &str,
+    ) -> Result<Option<RegistrationDialogue>, RequestRefusal> {
+        let known = self.resume_interactive(session, operation).await?;
+        let is_valid = matches!(known, InteractiveSession::Valid(_));
+        Ok(RegistrationDialogue::of_session(session).filter(|_| is_valid))
+    }
+
+    /// Returns the localpart of the account that was registered in a dialogue, if there is one.
+    ///
+    /// # Errors
+    /// The refusals of reads.
+    pub async fn registered_in(
+        &self,
+        dialogue: RegistrationDialogue,
+        consistency: ReadConsistency,
+    ) -> Result<Option<String>, RequestRefusal> {
+        let question = move |view: &StateView<'_>| view.registered_in(dialogue.expires_ms, dialogue.name());
+        Ok(self.read(consistency, question).await?.0)
+    }
+
     /// Returns a new session for an operation, with the stages that are completed already, and the registration token by
     /// which one of them was; empty if none is to be kept.
     ///
@@ -194,6 +262,21 @@ mod tests {
         let decoded = |token| decode_session(&signer(1), &bound, &with_token("register", token), 0);
         assert_eq!(decoded("abc"), InteractiveSession::Valid(CompletedStages::default()));
         assert_eq!([decoded("abd"), decoded("")], [InteractiveSession::OtherOperation; 2]);
+    }
+
+    #[test]
+    fn a_dialogue_has_the_same_names_whenever_it_comes_back() {
+        let session = encode_session(&signer(1), "register", CompletedStages::default(), 1000);
+        let dialogue = RegistrationDialogue::of_session(&session).unwrap();
+        assert_eq!((dialogue.expires_ms, dialogue.name().len()), (1000, 16));
+        assert_eq!(RegistrationDialogue::of_session(&session), Some(dialogue));
+        let other = RegistrationDialogue::of_session(&format!("{session}{TOKEN_FOLLOWS}abc")).unwrap();
+        assert_eq!((other.expires_ms, dialogue.device_id().len()), (1000, 10));
+        assert_ne!((other.name(), other.username()), (dialogue.name(), dialogue.username()));
+        assert!(dialogue.username().starts_with("user-") && dialogue.username().len() == 21);
+        for bad in ["", "AAAA", "="] {
+            assert_eq!(RegistrationDialogue::of_session(bad), None, "{bad}");
+        }
     }
 
     #[test]

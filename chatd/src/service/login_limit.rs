@@ -1,4 +1,6 @@
-//! Limits on password guessing on this pod. The counts are kept in memory, because a restart gives a guesser little.
+//! Limits on password guessing. The counts are kept in memory, because a restart gives a guesser little: on this pod, which
+//! refuses whoever has guessed enough here at no further cost, and on the leader, which counts for all pods (see
+//! [`guesses`](super::guesses)).
 //!
 //! Only wrong passwords count: an attempt is charged when its password is about to be verified, and gets the charge
 //! back if the password was right. So neither an outage nor an owner with many programs leads to refusals, and a
@@ -18,19 +20,19 @@
 use super::known_places::KnownPlaces;
 use super::rate_sketch::{BurstRate, RateSketch};
 use super::{RefusalCode, RequestRefusal};
+use crate::raft::propose::limit::{GUESSES_OF_ACCOUNT, GUESSES_OF_ADDRESS, GUESSES_OF_PAIR, GuessRate};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Rate of wrong passwords for one account from one address, or with one device's id. People mistype, and programs with
-/// a stale password retry a few times; after that a guesser has 8,640 guesses a day and pod, nothing against a decent
-/// password.
-const PER_PAIR: BurstRate = BurstRate { burst: 10, every: Duration::from_secs(10) };
-/// Rate of wrong passwords from one address: an office behind one address may mistype thirty times a minute.
-const PER_ADDRESS: BurstRate = BurstRate { burst: 100, every: Duration::from_secs(2) };
-/// Rate of wrong passwords for one account from addresses where it was not recently logged in to: five addresses that
-/// guess together, each as fast as it may. The owner at a new address, without a device, waits with them.
-const PER_ACCOUNT: BurstRate = BurstRate { burst: 100, every: Duration::from_secs(2) };
+/// Rates of wrong passwords on this pod: those of the leader, as one pod may take all requests.
+const PER_PAIR: BurstRate = rate_of(GUESSES_OF_PAIR);
+const PER_ADDRESS: BurstRate = rate_of(GUESSES_OF_ADDRESS);
+const PER_ACCOUNT: BurstRate = rate_of(GUESSES_OF_ACCOUNT);
+
+const fn rate_of(GuessRate { burst, every }: GuessRate) -> BurstRate {
+    BurstRate { burst, every }
+}
 
 /// A login attempt as the limits see it.
 #[derive(Clone, Debug)]
@@ -87,6 +89,11 @@ impl LoginLimit {
     /// Checks that an attempt would be let in, without counting it.
     pub(super) fn check(&self, attempt: &LoginAttempt, now: Instant) -> Result<(), TooManyGuesses> {
         self.counts().place_of(attempt, now).map(drop)
+    }
+
+    /// Returns `true` if the account was recently logged in to from the address.
+    pub(super) fn is_known_place(&self, localpart: &str, address: IpAddr, now: Instant) -> bool {
+        self.counts().places.contains(localpart, address, now)
     }
 
     /// Counts an attempt as a wrong password; [`LoginLimit::was_right`] takes it back.

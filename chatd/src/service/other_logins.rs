@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Lifetime of a login token: a few minutes, as the specification advises, for people to point a camera at it.
 pub const LOGIN_TOKEN_LIFETIME: Duration = Duration::from_secs(120);
 /// First character of the password hash of an account without a password, which no password fits.
-const NO_PASSWORD: char = '!';
+pub(super) const NO_PASSWORD: char = '!';
 
 impl ChatService {
     /// Returns a token with which a client can log in to the caller's account once.
@@ -70,8 +70,8 @@ impl ChatService {
     /// `login` names the device alone.
     ///
     /// # Errors
-    /// [`RefusalCode::WrongCredentials`], [`RefusalCode::InvalidUsername`], [`RefusalCode::LimitExceeded`] and the
-    /// refusals of the proposer.
+    /// [`RefusalCode::WrongCredentials`], [`RefusalCode::UserDeactivated`], [`RefusalCode::InvalidUsername`],
+    /// [`RefusalCode::LimitExceeded`] and the refusals of the proposer.
     pub async fn login_with_jwt(
         &self,
         jwt: &str,
@@ -116,7 +116,7 @@ impl ChatService {
         }
         let session = Some(opening.session.clone());
         let kind = match account {
-            Some(UserAccount { deactivated: true, .. }) => return Err(accounts::wrong_credentials()),
+            Some(UserAccount { deactivated: true, .. }) => return Err(accounts::closed_for_good()),
             Some(account) => Kind::OpenSession(OpenSession {
                 localpart,
                 session,

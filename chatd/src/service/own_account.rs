@@ -12,11 +12,14 @@ use std::time::Instant;
 /// Maximum number of devices that one request removes: more than any account has by default.
 const MAX_REMOVED: usize = 1000;
 
-/// Proof that the caller knows the account's password.
+/// Proof that the caller knows the account's password, or is its owner although it has none; see
+/// [`OwnerProof`](super::OwnerProof).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedPassword {
     /// Version of the password.
-    version: u64,
+    pub(super) version: u64,
+    /// `true` if the account has no password.
+    pub(super) is_absent: bool,
 }
 
 impl ChatService {
@@ -40,16 +43,19 @@ impl ChatService {
             LoginAttempt { address, localpart: session.localpart.clone(), known_device: session.device_id.clone() };
         self.check_guesses(&attempt, Instant::now())?;
         let (account, _) = self.account_for_login(&session.localpart, &session.device_id).await?;
+        // As if there were no account: the password is verified against the decoy, and fails in the same time.
+        let account = account.filter(|account| !account.deactivated);
         let stored = account.as_ref().map(|account| account.password_hash.clone());
         let verified = self.verify(attempt, password, stored).await?;
-        Ok(account.filter(|_| verified).map(|account| VerifiedPassword { version: account.password_version }))
+        let proof = |version| VerifiedPassword { version, is_absent: false };
+        Ok(account.filter(|_| verified).map(|account| proof(account.password_version)))
     }
 
     /// Changes the password of the caller's account, and ends its other sessions if `end_others` says so.
     ///
     /// # Errors
-    /// [`RefusalCode::WrongCredentials`] if the password was changed meanwhile, [`RefusalCode::Overloaded`] and the
-    /// refusals of the proposer.
+    /// [`RefusalCode::Forbidden`] if the account has no password, [`RefusalCode::WrongCredentials`] if the password was
+    /// changed meanwhile, [`RefusalCode::Overloaded`] and the refusals of the proposer.
     pub async fn change_password(
         &self,
         session: &CallerSession,
@@ -58,6 +64,11 @@ impl ChatService {
         end_others: bool,
         address: IpAddr,
     ) -> Result<(), RequestRefusal> {
+        if verified.is_absent {
+            // Otherwise the owner could log in with it after the provider has withdrawn the account.
+            let message = "this account has no password: its owner logs in with an identity provider";
+            return Err(RequestRefusal::new(RefusalCode::Forbidden, message));
+        }
         accounts::check_password(&new_password)?;
         let lane = QueueLane { address, account: session.localpart.clone() };
         let change = ChangePassword {

@@ -17,6 +17,8 @@ pub enum RefusalCode {
     UserLocked,
     /// An administrator has suspended the account: it reads and leaves, but neither writes nor joins.
     UserSuspended,
+    /// The account was closed for good: nobody logs in to it any more.
+    UserDeactivated,
     /// The invitation is to the room of the server's notices, and cannot be rejected.
     NoticeRoom,
     /// No such account exists, or the password is wrong: the caller is not told which.
@@ -86,6 +88,7 @@ impl RefusalCode {
             Self::SessionExpired => "session_expired",
             Self::UserLocked => "user_locked",
             Self::UserSuspended => "user_suspended",
+            Self::UserDeactivated => "user_deactivated",
             Self::NoticeRoom => "notice_room",
             Self::WrongCredentials => "wrong_credentials",
             Self::RegistrationClosed => "registration_closed",
@@ -202,6 +205,7 @@ impl From<Rejected> for RequestRefusal {
             Reason::SessionExpired => RefusalCode::SessionExpired,
             Reason::UserLocked => RefusalCode::UserLocked,
             Reason::UserSuspended => RefusalCode::UserSuspended,
+            Reason::UserDeactivated => RefusalCode::UserDeactivated,
             Reason::NoticeRoom => RefusalCode::NoticeRoom,
             // A quota is not a rate: waiting does not help, leaving a room does.
             Reason::Forbidden | Reason::QuotaReached => RefusalCode::Forbidden,
@@ -241,7 +245,8 @@ impl From<ProposeError> for RequestRefusal {
                 Self::new(RefusalCode::Overloaded, "too many writes are waiting; try again later").after(retry_after)
             }
             ProposeError::RateLimited { retry_after } => {
-                let message = format!("too many messages; wait {} ms before the next", retry_after.as_millis());
+                let message =
+                    format!("too many requests of this kind; wait {} ms before the next", retry_after.as_millis());
                 Self::new(RefusalCode::LimitExceeded, message).after(retry_after)
             }
             error @ ProposeError::StorageFull { retry_after } => {

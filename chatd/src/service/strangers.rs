@@ -1,15 +1,14 @@
-//! Limits on what one address may do without a session, besides logging in: register accounts, and read what is open to
-//! all.
+//! Limits on what one address may do without a session on this pod, besides logging in: register accounts, and read what
+//! is open to all. The leader counts the accounts of all pods; what is counted here keeps a pod from hashing passwords
+//! for accounts that the leader would refuse.
 
 use super::rate_sketch::{BurstRate, RateSketch};
 use super::{ChatService, RefusalCode, RequestRefusal};
+use crate::raft::propose::limit::LONG_PERIOD;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Rate of registrations from one address: a school class on its first day, then as many as the largest public Matrix
-/// servers allow (8,640 a day and pod). Accounts stay for ever, and each costs a hash.
-const REGISTRATIONS: BurstRate = BurstRate { burst: 50, every: Duration::from_secs(10) };
 /// Rate of reads from one address: a login page looks up a name with each key that is pressed, for each person behind
 /// the address.
 const READS: BurstRate = BurstRate { burst: 200, every: Duration::from_millis(50) };
@@ -26,8 +25,10 @@ struct StrangerCounts {
 }
 
 impl StrangerLimit {
-    pub(super) fn new(limited: bool) -> Self {
-        let counts = || StrangerCounts { registrations: RateSketch::new(REGISTRATIONS), reads: RateSketch::new(READS) };
+    /// Creates the limits; `registrations` is the number of accounts for one address in [`LONG_PERIOD`].
+    pub(super) fn new(limited: bool, registrations: u32) -> Self {
+        let rate = BurstRate { burst: registrations, every: LONG_PERIOD / registrations.max(1) };
+        let counts = || StrangerCounts { registrations: RateSketch::new(rate), reads: RateSketch::new(READS) };
         Self { counts: limited.then(|| Mutex::new(counts())) }
     }
 
@@ -84,12 +85,12 @@ mod tests {
 
     #[test]
     fn accounts_and_reads_of_one_address_are_limited_and_others_are_not() {
-        let (limit, now) = (StrangerLimit::new(true), Instant::now());
+        let (limit, now) = (StrangerLimit::new(true, 60), Instant::now());
         let (one, other) = (Ipv4Addr::from_bits(1).into(), Ipv4Addr::from_bits(2).into());
         let made = (0..100).filter(|_| limit.register(one, now).is_ok()).count();
         let read = (0..1000).filter(|_| limit.read(one, now).is_ok()).count();
-        assert_eq!((made, read), (REGISTRATIONS.burst as usize, READS.burst as usize));
-        assert!(limit.register(one, now).unwrap_err() <= REGISTRATIONS.every);
+        assert_eq!((made, read), (60, READS.burst as usize));
+        assert!(limit.register(one, now).unwrap_err() <= Duration::from_secs(10));
         assert!(limit.register(other, now).is_ok() && limit.read(other, now).is_ok());
         limit.not_registered(one);
         assert!(limit.register(one, now).is_ok());
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn without_limits_nobody_waits() {
-        let (limit, now) = (StrangerLimit::new(false), Instant::now());
+        let (limit, now) = (StrangerLimit::new(false, 60), Instant::now());
         assert!((0..1000).all(|_| limit.register(Ipv4Addr::LOCALHOST.into(), now).is_ok()));
     }
 }

@@ -103,6 +103,7 @@ async fn stages_of_a_registration_continue_on_any_pod_and_after_a_restart() {
     let (status, made) = ask(&cluster.nodes[2], "POST", "register", "", &body(terms(&text(&second, "session"))));
     assert_eq!(status, 200, "{made}");
     assert_eq!(made["user_id"], format!("@alice:{SERVER_NAME}"));
+    answers_again(&cluster, &text(&second, "session"), &made);
 
     let validity = |token: &str| {
         let path = format!("/_matrix/client/v1/register/m.login.registration_token/validity?token={token}");
@@ -112,6 +113,32 @@ async fn stages_of_a_registration_continue_on_any_pod_and_after_a_restart() {
     assert_eq!(validity("Zaun")["valid"], false);
     let (status, guest) = ask(&cluster.nodes[0], "POST", "register?kind=guest", "", &json!({}));
     assert_eq!((status, guest["errcode"].as_str()), (403, Some("M_GUEST_ACCESS_FORBIDDEN")));
+}
+
+/// Repeats a registration whose answer may have been lost, at every pod.
+fn answers_again(cluster: &Cluster, session: &str, first: &Value) {
+    let auth = json!({"type": "m.login.terms", "session": session});
+    for node in &cluster.nodes {
+        let body = json!({"username": "alice", "password": OLD, "auth": auth});
+        let (status, again) = ask(node, "POST", "register", "", &body);
+        assert_eq!(status, 200, "{again}");
+        assert_eq!((&again["user_id"], &again["device_id"]), (&first["user_id"], &first["device_id"]));
+        let token = text(&again, "access_token");
+        assert_eq!(ask(node, "GET", "account/whoami", &token, &json!({})).1["user_id"], first["user_id"]);
+        let (_, devices) = ask(node, "GET", "devices", &token, &json!({}));
+        assert_eq!(devices["devices"].as_array().map(Vec::len), Some(1), "{devices}");
+
+        let quiet = json!({"username": "ALICE", "password": OLD, "auth": auth, "inhibit_login": true});
+        let (status, told) = ask(node, "POST", "register", "", &quiet);
+        assert_eq!((status, told), (200, json!({"user_id": first["user_id"]})));
+        let other = json!({"username": "bob", "password": OLD, "auth": auth});
+        let (status, refused) = ask(node, "POST", "register", "", &other);
+        assert_eq!((status, refused["errcode"].as_str()), (403, Some("M_FORBIDDEN")), "no second account: {refused}");
+        let wrong = json!({"username": "alice", "password": NEW, "auth": auth});
+        assert_eq!(ask(node, "POST", "register", "", &wrong).0, 403, "not whoever has the session alone");
+        let (status, taken) = ask(node, "POST", "register", "", &json!({"username": "alice", "password": OLD}));
+        assert_eq!((status, taken["errcode"].as_str()), (400, Some("M_USER_IN_USE")), "{taken}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,6 +229,9 @@ async fn closes_account([one, two, three]: [&Node; 3], alice: &str, bob: &str) {
     assert_eq!(ask(one, "POST", &format!("join/{room}"), alice, &json!({})).0, 200);
     let name = json!({"displayname": "Alice"});
     assert_eq!(ask(one, "PUT", "profile/@alice:chat.test/displayname", alice, &name).0, 200);
+    let said = json!({"msgtype": "m.text", "body": "a secret"});
+    let (status, sent) = ask(one, "PUT", &format!("rooms/{room}/send/m.room.message/1"), alice, &said);
+    assert_eq!(status, 200, "{sent}");
     let close = |secret: &str| {
         let body = json!({"erase": true, "auth": password("alice", secret, None)});
         ask(three, "POST", "account/deactivate", alice, &body)
@@ -221,7 +251,23 @@ async fn closes_account([one, two, three]: [&Node; 3], alice: &str, bob: &str) {
     })
     .await;
     assert_eq!(ask(two, "GET", "profile/@alice:chat.test", bob, &json!({})), (200, json!({})));
-    assert_eq!(login(two, "alice", OLD, "").0, 403);
+    let carol = register(three, "carol", "LATER");
+    assert_eq!(ask(three, "POST", &format!("join/{room}"), &carol, &json!({})).0, 200);
+    for (node, reader, content) in [(two, bob, said), (one, carol.as_str(), json!({}))] {
+        let path = format!("rooms/{room}/event/{}", text(&sent, "event_id"));
+        let (status, event) = ask(node, "GET", &path, reader, &json!({}));
+        assert_eq!((status, &event["content"]), (200, &content), "{event}");
+        let (_, page) = ask(node, "GET", &format!("rooms/{room}/messages?dir=b&limit=50"), reader, &json!({}));
+        let page = page["chunk"].as_array().expect("events");
+        let found = page.iter().find(|event| event["event_id"] == sent["event_id"]).expect("it is there");
+        assert_eq!(found["content"], content);
+    }
+    for node in [one, two, three] {
+        for secret in [OLD, "wrong"] {
+            let (status, refused) = login(node, "alice", secret, "");
+            assert_eq!((status, refused["errcode"].as_str()), (403, Some("M_USER_DEACTIVATED")), "{refused}");
+        }
+    }
     let again = json!({"username": "Alice", "password": OLD, "auth": {"type": "m.login.dummy"}});
     let (status, taken) = ask(one, "POST", "register", "", &again);
     assert_eq!((status, taken["errcode"].as_str()), (400, Some("M_USER_IN_USE")));
@@ -340,20 +386,49 @@ fn logs_in_without_a_password([one, two, three]: [&Node; 3]) {
     assert_eq!((status, again["errcode"].as_str()), (403, Some("M_FORBIDDEN")), "a token is good once");
 
     let with_jwt = |node: &Node, secret: &str, subject: &str| {
-        let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let claims = json!({"sub": subject, "iss": "id", "aud": ["chat"]});
-        let message = format!("{}.{}", part(json!({"alg": "HS256"})), part(claims));
-        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message.as_bytes());
-        let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
-        ask(node, "POST", "login", "", &json!({"type": "org.matrix.login.jwt", "token": token}))
+        ask(node, "POST", "login", "", &json!({"type": "org.matrix.login.jwt", "token": jwt(secret, subject)}))
     };
     for node in [one, two] {
         let (status, opened) = with_jwt(node, "Kleiber", "Newcomer");
         assert_eq!((status, opened["user_id"].as_str()), (200, Some("@newcomer:chat.test")), "{opened}");
     }
+    let token = text(&with_jwt(three, "Kleiber", "newcomer").1, "access_token");
+    proves_to_be_the_owner_without_a_password([one, two, three], &token);
     assert_eq!(with_jwt(three, "wrong", "newcomer").0, 403);
     assert_eq!(with_jwt(three, "Kleiber", "not a name").1["errcode"], "M_INVALID_USERNAME");
     assert_eq!(login(three, "newcomer", "!", "").0, 403, "no password fits");
     let (status, unknown) = ask(one, "POST", "login", "", &json!({"type": "m.login.sso"}));
     assert_eq!((status, unknown["errcode"].as_str()), (400, Some("M_UNKNOWN")));
+}
+
+/// Returns a token of the identity provider.
+fn jwt(secret: &str, subject: &str) -> String {
+    let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let claims = json!({"sub": subject, "iss": "id", "aud": ["chat"]});
+    let message = format!("{}.{}", part(json!({"alg": "HS256"})), part(claims));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn proves_to_be_the_owner_without_a_password([one, two, three]: [&Node; 3], token: &str) {
+    let get_token = |node: &Node, auth: Option<Value>| {
+        let body = auth.map_or_else(|| json!({}), |auth| json!({"auth": auth}));
+        call_as(node, token, "POST", "/_matrix/client/v1/login/get_token", &body)
+    };
+    let (status, asked) = get_token(one, None);
+    assert_eq!((status, &asked["flows"]), (401, &json!([{"stages": ["org.matrix.login.jwt"]}])), "{asked}");
+    let auth = |jwt: String| json!({"type": "org.matrix.login.jwt", "token": jwt, "session": asked["session"]});
+    for wrong in [jwt("wrong", "newcomer"), jwt("Kleiber", "plain"), "no token".to_owned()] {
+        let (status, refused) = get_token(two, Some(auth(wrong)));
+        assert_eq!((status, refused["errcode"].as_str()), (401, Some("M_FORBIDDEN")), "{refused}");
+    }
+    let (status, refused) = get_token(two, Some(password("newcomer", "!", None)));
+    assert_eq!((status, refused["errcode"].as_str()), (401, Some("M_UNRECOGNIZED")), "{refused}");
+    assert_eq!(get_token(three, Some(auth(jwt("Kleiber", "newcomer")))).0, 200);
+
+    // The login is recent, which is enough for the session's own account.
+    let change = json!({"new_password": NEW});
+    let (status, refused) = ask(one, "POST", "account/password", token, &change);
+    assert_eq!((status, refused["errcode"].as_str()), (403, Some("M_FORBIDDEN")), "{refused}");
+    assert_eq!(ask(two, "POST", "delete_devices", token, &json!({"devices": ["NONE"]})).0, 200);
 }

@@ -28,6 +28,7 @@ mod notifications;
 mod push_gateway;
 mod push_rules;
 mod pushers;
+mod rate_limits;
 mod receipts;
 mod relations;
 mod rooms;

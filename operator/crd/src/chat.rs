@@ -63,7 +63,7 @@ pub enum RegistrationPolicy {
     Closed,
 }
 
-/// Rate limit on the messages of each user, counted by the leader.
+/// Limits on what each user and address may do, counted by the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(bounded_duration_rule("self.per", "duration(self.per) <= duration('24h')"))
@@ -79,6 +79,32 @@ pub struct RateLimitSpec {
     /// Length of the period, at most 24h.
     #[serde(default = "rate_limit_per")]
     pub per: DurationString,
+    /// Number of changes to rooms per user and period: state events, memberships, new rooms, aliases. Default: 2 for each
+    /// message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub state: Option<u32>,
+    /// Number of changes per user and period to account data, tags, filters, profiles, pushers and names of devices, and of
+    /// reports. Default: 5 for each message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub account: Option<u32>,
+    /// Number of receipts and read markers per user and period. Default: 10 for each message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub receipts: Option<u32>,
+    /// Number of requests about encryption per user and period. Default: 20 for each message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub keys: Option<u32>,
+    /// Number of sessions that may be opened for one account within ten minutes. Default: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub logins: Option<u32>,
+    /// Number of accounts that may be registered from one address within ten minutes. Default: 60.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub registrations: Option<u32>,
 }
 
 /// Log output of the pods.
@@ -150,6 +176,16 @@ impl Default for ChatSpec {
 
 impl Default for RateLimitSpec {
     fn default() -> Self {
-        Self { enabled: rate_limit_enabled(), messages: rate_limit_messages(), per: rate_limit_per() }
+        Self {
+            enabled: rate_limit_enabled(),
+            messages: rate_limit_messages(),
+            per: rate_limit_per(),
+            state: None,
+            account: None,
+            receipts: None,
+            keys: None,
+            logins: None,
+            registrations: None,
+        }
     }
 }

@@ -75,6 +75,18 @@ struct RateLimit {
     enabled: bool,
     messages: u32,
     per: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logins: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registrations: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -111,6 +123,11 @@ pub fn config_name(cluster: &ValidCluster) -> String {
     format!("{}-config-{}", cluster.name, short_hash(config_text(cluster).as_bytes()))
 }
 
+fn rate_limit_config(spec: &RateLimitSpec, per: String) -> RateLimit {
+    let RateLimitSpec { enabled, messages, per: _, state, account, receipts, keys, logins, registrations } = *spec;
+    RateLimit { enabled, messages, per, state, account, receipts, keys, logins, registrations }
+}
+
 /// Returns chatd's configuration file. JSON would be valid YAML too, but YAML is easier for people to read.
 #[must_use]
 pub fn config_text(cluster: &ValidCluster) -> String {
@@ -125,7 +142,6 @@ pub fn config_text(cluster: &ValidCluster) -> String {
         public_base_url,
         presence: _,
     } = &cluster.spec.chat;
-    let RateLimitSpec { enabled, messages, per: _ } = rate_limit;
     let LogSpec { format, level: least } = cluster.spec.log;
     // On Linux `[::]` covers both families; on an IPv4-only cluster the kernel may support no other.
     let host = if cluster.ipv6 { "[::]" } else { "0.0.0.0" };
@@ -154,7 +170,7 @@ pub fn config_text(cluster: &ValidCluster) -> String {
         },
         accounts: accounts_config(cluster),
         administrators: administrators.join(","),
-        rate_limit: RateLimit { enabled: *enabled, messages: *messages, per: duration_text(times.rate_limit_per) },
+        rate_limit: rate_limit_config(rate_limit, duration_text(times.rate_limit_per)),
         public_base_url: public_base_url.as_deref(),
         presence: presence_config(cluster),
         log: LogConfig {

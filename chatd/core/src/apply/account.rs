@@ -2,7 +2,7 @@
 
 use super::administer::registration;
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, position_to_proto, refuse};
-use super::session;
+use super::{dialogue, session};
 use crate::id;
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
@@ -26,6 +26,7 @@ pub(super) fn apply_register(context: &mut ApplyContext<'_>, command: &log::Regi
     if let Some(known) = rows::account_row(&context.rows, localpart)? {
         return answer_known_account(context, command, localpart, &known);
     }
+    dialogue::note_dialogue(context, command)?;
     if !command.registration_token.is_empty() {
         registration::use_token(context, &command.registration_token)?;
     }

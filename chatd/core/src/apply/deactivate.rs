@@ -45,6 +45,7 @@ pub(super) fn close_account(
         password_version: account.password_version.saturating_add(1),
         deactivated: true,
         administrator: false,
+        erased: erase || account.erased,
         ..account
     };
     if erase {
@@ -260,7 +261,7 @@ mod tests {
             ..Default::default()
         };
         let open = Envelope { command: command(CommandKind::OpenSession(open)), ..Envelope::default() };
-        assert_eq!(world.rejected(open), Reason::UserNotFound);
+        assert_eq!(world.rejected(open), Reason::UserDeactivated);
     }
 
     #[test]

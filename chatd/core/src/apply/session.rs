@@ -30,10 +30,12 @@ pub(super) fn apply_open_session(
     command: &log::OpenSession,
 ) -> ApplyResult<CommandAnswer> {
     let Some(new) = &command.session else { return refuse(Reason::Invalid, "the new session is missing") };
-    let Some(account) = rows::account_row(&context.rows, &command.localpart)?.filter(|account| !account.deactivated)
-    else {
+    let Some(account) = rows::account_row(&context.rows, &command.localpart)? else {
         return refuse(Reason::UserNotFound, "there is no such user");
     };
+    if account.deactivated {
+        return refuse(Reason::UserDeactivated, "this account was closed for good: log in to another");
+    }
     // Before the version of the password is compared: a repeated request gets its first answer even if the password
     // was changed since.
     if let Some((opened, at)) = opened_before(context, &command.localpart, new)? {

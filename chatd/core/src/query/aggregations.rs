@@ -190,7 +190,7 @@ impl<'r> AggregationReader<'r> {
         })?;
         for at in edits {
             let edit = self.view.event_at(self.room, &self.room_id, at)?;
-            if has_new_content(&edit) {
+            if has_new_content(&edit) && !self.view.is_erased(&edit.sender, at, self.sight)? {
                 return Ok(Some(self.view.in_timeline(edit, self.sight)?));
             }
         }

@@ -120,12 +120,13 @@ impl StateView<'_> {
 
     /// Returns the event as it appears in this reader's timeline, with the fields that clients are given only there.
     pub(super) fn in_timeline(&self, event: RoomEvent, sight: &UserVisibility) -> Result<RoomEvent, ReadError> {
-        let mut event = event.shown_to(sight);
+        let mut event = self.without_erased(event.shown_to(sight), sight)?;
         event.membership = Some(sight.membership_at(event.position).unwrap_or(Kind::Leave));
         // A member knows the state that an event changed, even if the event that set it is out of the member's sight.
         let known = |at: &Position| sight.sees(*at) || sight.reads_state_at(event.position.before());
         if let Some(replaced) = event.replaces.filter(known) {
-            event.prev_content = Some(rows::known_event(self.rows, event.room, replaced)?.content);
+            let row = rows::known_event(self.rows, event.room, replaced)?;
+            event.prev_content = Some(self.content_for(event.room, replaced, row, sight)?);
         }
         Ok(event)
     }

@@ -46,6 +46,16 @@ impl StateView<'_> {
         Ok(row.is_some_and(|row| rows::is_usable_token(&row, self.time_ms())))
     }
 
+    /// Returns the localpart of the account that was registered in a dialogue of user-interactive authentication, if there
+    /// is one and the dialogue has not expired.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be read.
+    pub fn registered_in(&self, expires_ms: u64, digest: &[u8]) -> Result<Option<String>, QueryError> {
+        let row = rows::registered_dialogue_row(self.rows, expires_ms, digest)?;
+        Ok(row.map(|row| row.localpart))
+    }
+
     /// Returns at most `limit` registration tokens in byte order, beginning after one.
     ///
     /// # Errors

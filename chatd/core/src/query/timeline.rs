@@ -116,6 +116,8 @@ impl StateView<'_> {
             looked_at += 1;
             if sight.sees(at) {
                 let event = self.render(room, &room_id, at, table::decode_value(Table::Timeline, value)?)?;
+                // Before the filter, which must not tell what is no longer there.
+                let event = self.without_erased(event, &sight)?;
                 if self.wants(filter, &event, &sight)? {
                     let event = self.in_timeline(event, &sight)?;
                     bytes += event.weight();

@@ -8,6 +8,9 @@ mod dedup;
 
 pub use dedup::{dedup_by_age, dedup_by_age_of, dedup_key, dedup_of_aged, pod_dedup_key, pod_dedup_of};
 mod administration;
+mod registered;
+
+pub use registered::{REGISTERED_DIALOGUES, registered_dialogue};
 
 pub use administration::{
     CLEARINGS, REGISTRATION_TOKENS, notice_room, registration_token, room_block, room_clearing, standing_key,

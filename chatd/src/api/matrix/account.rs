@@ -6,12 +6,14 @@ use super::error::MatrixError;
 use super::interactive::{InteractiveFlow, complete_stages};
 use super::push_rules::default_content;
 use super::raw_request::raw_json;
+use super::repeated_registration::{REGISTER, answer_again, device_of, dialogue_of};
 use super::with_body::WithBody;
 use crate::push::PUSH_RULES;
 use crate::service::{
-    AccountPolicy, AuthStage, CallerSession, GivenToken, LoggedIn, NewLogin, ReadConsistency, RegistrationApproval,
-    TermsOfService,
+    AccountPolicy, AuthStage, CallerSession, GivenToken, LoggedIn, NewLogin, ReadConsistency, RefusalCode,
+    RegistrationApproval, RegistrationDialogue, TermsOfService,
 };
+use crate::trace::CallError as _;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use quorate_core::query::QueryError;
@@ -68,32 +70,60 @@ async fn sign_up(
     }
     // Before the stages, which would be in vain.
     context.service.check_registration(RegistrationApproval::Stages)?;
-    // The server chooses if the client does not (specification, "Registration"); 64 random bits are not taken.
-    let username = request.username.unwrap_or_else(|| format!("user-{:016x}", rand::random::<u64>()));
     // Stages, and telling whether a name is free, are reads without a session.
     context.service.admit_stranger(context.caller)?;
+    let Some(dialogue) = dialogue_of(&context, &request).await? else {
+        return sign_up_once(&context, None, request).await;
+    };
+    if let Some(answer) = answer_again(&context, dialogue, &request, ReadConsistency::Local).await? {
+        return Ok(answer);
+    }
+    let outcome = sign_up_once(&context, Some(dialogue), request.clone()).await;
+    let is_taken = matches!(&outcome, Err(refused) if refused.label() == RefusalCode::UserExists.label());
+    if is_taken {
+        // Perhaps by an attempt of this client that another pod has answered meanwhile.
+        if let Some(answer) = answer_again(&context, dialogue, &request, ReadConsistency::Linearizable).await? {
+            return Ok(answer);
+        }
+    }
+    outcome
+}
+
+/// Registers an account once all stages are completed.
+async fn sign_up_once(
+    context: &MatrixContext,
+    dialogue: Option<RegistrationDialogue>,
+    request: register::v3::Request,
+) -> Result<register::v3::Response, MatrixError> {
+    // The server chooses if the client does not (specification, "Registration"); 64 random bits are not taken.
+    let chosen = || match &dialogue {
+        Some(dialogue) => dialogue.username(),
+        None => format!("user-{:016x}", rand::random::<u64>()),
+    };
+    let username = request.username.unwrap_or_else(chosen);
     if !matches!(request.auth, Some(AuthData::Dummy(_))) {
         // A name that is taken is refused before people go through the stages.
         context.service.user_available(&username).await?;
     }
     let stages = registration_stages(context.service.account_policy());
     let flow = InteractiveFlow {
-        operation: "POST register",
+        operation: REGISTER,
         stages: &stages,
         params: registration_params(context.service.account_policy()),
     };
-    let registration_token = complete_stages(&context, &flow, request.auth).await?;
+    let registration_token = complete_stages(context, &flow, request.auth).await?;
     let password =
         request.password.ok_or_else(|| MatrixError::bad_json("A password is required to register an account."))?;
     let login = NewLogin {
         username,
         password,
-        device_id: request.device_id.map(String::from).unwrap_or_default(),
+        device_id: device_of(request.device_id, dialogue.as_ref()),
         device_display_name: request.initial_device_display_name.unwrap_or_default(),
         wants_refresh: request.refresh_token,
         registration_token,
+        dialogue,
     };
-    register_account(&context, login, RegistrationApproval::Stages, request.inhibit_login).await
+    register_account(context, login, RegistrationApproval::Stages, request.inhibit_login).await
 }
 
 /// Registers an account, and logs in to it unless the client does not want that.
@@ -107,8 +137,12 @@ pub(super) async fn register_account(
         let user = context.service.register_only(login, context.caller, approval).await?;
         return Ok(register::v3::Response::new(user_id(user)?));
     }
-    let LoggedIn { user_id: user, device_id, access_token, refresh_token, expires_in } =
-        context.service.register(login, context.caller, approval).await?;
+    render_registration(context.service.register(login, context.caller, approval).await?)
+}
+
+/// Renders the answer to a registration with its first session.
+pub(super) fn render_registration(logged_in: LoggedIn) -> Result<register::v3::Response, MatrixError> {
+    let LoggedIn { user_id: user, device_id, access_token, refresh_token, expires_in } = logged_in;
     let mut response = register::v3::Response::new(user_id(user)?);
     response.access_token = Some(access_token);
     response.device_id = Some(device_id.into());

@@ -125,6 +125,7 @@ fn status_and_errcode(code: RefusalCode) -> (StatusCode, &'static str) {
         // Specification, "Account locking" and "Account suspension".
         RefusalCode::UserLocked => (StatusCode::UNAUTHORIZED, "M_USER_LOCKED"),
         RefusalCode::UserSuspended => (StatusCode::FORBIDDEN, "M_USER_SUSPENDED"),
+        RefusalCode::UserDeactivated => (StatusCode::FORBIDDEN, "M_USER_DEACTIVATED"),
         RefusalCode::NoticeRoom => (StatusCode::FORBIDDEN, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"),
         // 403 also for a wrong password (specification, "Login"), where HTTP would suggest 401.
         RefusalCode::WrongCredentials

@@ -4,7 +4,8 @@
 use super::context::MatrixContext;
 use super::error::MatrixError;
 use crate::service::{
-    AuthStage, CallerSession, CompletedStages, GivenToken, InteractiveSession, VerifiedPassword, token_in_session,
+    AuthStage, CallerSession, CompletedStages, GivenToken, InteractiveSession, OwnerProof, VerifiedPassword,
+    token_in_session,
 };
 use ruma::api::client::uiaa::{AuthData, Password, UserIdentifier};
 use serde_json::{Value, json};
@@ -25,26 +26,67 @@ struct StageFailure {
     message: &'static str,
 }
 
-/// Asks the caller for the account's password before an operation. `operation` names what the caller confirms, such as
+/// Asks the caller for the account's password before an operation, or for a token of the identity provider if the account
+/// has no password and the login is not recent. `operation` names what the caller confirms, such as
 /// `DELETE devices/ABC`: a session that was begun for something else is refused.
 ///
-/// Returns an error that asks for the password, until a request brings the right one.
+/// Returns an error that asks for the proof, until a request brings the right one.
 pub(super) async fn authenticate_interactively(
     context: &MatrixContext,
     session: &CallerSession,
     operation: &str,
     auth: Option<AuthData>,
 ) -> Result<VerifiedPassword, MatrixError> {
+    match context.service.owner_proof(session).await? {
+        OwnerProof::RecentLogin(verified) => Ok(verified),
+        OwnerProof::Password => authenticate_by(context, session, operation, auth, AuthStage::Password).await,
+        OwnerProof::ProviderToken => authenticate_by(context, session, operation, auth, AuthStage::ProviderToken).await,
+    }
+}
+
+/// Asks for the same as [`authenticate_interactively`], however recent the login is: before what opens other sessions,
+/// which would otherwise be recent for ever.
+pub(super) async fn authenticate_afresh(
+    context: &MatrixContext,
+    session: &CallerSession,
+    operation: &str,
+    auth: Option<AuthData>,
+) -> Result<VerifiedPassword, MatrixError> {
+    let stage = match context.service.owner_proof(session).await? {
+        OwnerProof::Password => AuthStage::Password,
+        OwnerProof::ProviderToken | OwnerProof::RecentLogin(_) => AuthStage::ProviderToken,
+    };
+    authenticate_by(context, session, operation, auth, stage).await
+}
+
+async fn authenticate_by(
+    context: &MatrixContext,
+    session: &CallerSession,
+    operation: &str,
+    auth: Option<AuthData>,
+    stage: AuthStage,
+) -> Result<VerifiedPassword, MatrixError> {
     // Bound to the account, too: what one user began is of no use to another.
     let operation = format!("{} {operation}", session.user_id);
-    let flow = InteractiveFlow { operation: &operation, stages: &[AuthStage::Password], params: json!({}) };
+    let stages = [stage];
+    let flow = InteractiveFlow { operation: &operation, stages: &stages, params: json!({}) };
     let progress = completed_before(context, &flow, auth.as_ref()).await?;
     let failure = match auth {
         None | Some(AuthData::FallbackAcknowledgement(_)) => None,
-        Some(AuthData::Password(password)) => match verify_password(context, session, password).await? {
-            Some(verified) => return Ok(verified),
-            None => Some(StageFailure { errcode: "M_FORBIDDEN", message: "The password is wrong." }),
-        },
+        Some(AuthData::Password(password)) if stage == AuthStage::Password => {
+            match verify_password(context, session, password).await? {
+                Some(verified) => return Ok(verified),
+                None => Some(StageFailure { errcode: "M_FORBIDDEN", message: "The password is wrong." }),
+            }
+        }
+        Some(auth) if stage == AuthStage::ProviderToken && is_of_stage(&auth, stage) => {
+            let data = auth.data();
+            let token = data.get("token").and_then(Value::as_str).unwrap_or_default();
+            match context.service.verify_provider_token(session, token, context.caller).await? {
+                Some(verified) => return Ok(verified),
+                None => Some(WRONG_PROVIDER_TOKEN),
+            }
+        }
         Some(_) => Some(NOT_IN_FLOW),
     };
     Err(ask_for_more(context, &flow, &progress, failure).await?)
@@ -95,6 +137,9 @@ pub(super) async fn complete_stages(
 const NOT_IN_FLOW: StageFailure =
     StageFailure { errcode: "M_UNRECOGNIZED", message: "This operation does not ask for this stage." };
 
+const WRONG_PROVIDER_TOKEN: StageFailure =
+    StageFailure { errcode: "M_FORBIDDEN", message: "The token is not a valid one of this user." };
+
 const WRONG_TOKEN: StageFailure =
     StageFailure { errcode: "M_UNAUTHORIZED", message: "The registration token is not valid." };
 
@@ -116,6 +161,11 @@ async fn completed_before(
             Err(MatrixError::forbidden(message))
         }
     }
+}
+
+/// Returns `true` if the client names this stage.
+fn is_of_stage(auth: &AuthData, stage: AuthStage) -> bool {
+    auth.auth_type().is_some_and(|named| named.as_str() == stage.name())
 }
 
 /// Returns the stage of the flow that the client completes by merely sending it.

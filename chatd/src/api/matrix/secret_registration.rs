@@ -104,6 +104,7 @@ async fn register_with_secret(
         device_display_name: String::new(),
         wants_refresh: false,
         registration_token: String::new(),
+        dialogue: None,
     };
     super::account::register_account(&context, login, approval, inhibit_login).await
 }

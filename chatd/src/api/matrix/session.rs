@@ -3,7 +3,7 @@
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use super::interactive::authenticate_interactively;
+use super::interactive::authenticate_afresh;
 use crate::service::{CallerSession, LOGIN_TOKEN_LIFETIME, LoggedIn, NewLogin};
 use axum::http::StatusCode;
 use ruma::api::client::account::whoami;
@@ -56,6 +56,7 @@ async fn log_in(context: MatrixContext, request: login::v3::Request) -> Result<l
         device_display_name: request.initial_device_display_name.unwrap_or_default(),
         wants_refresh: request.refresh_token,
         registration_token: String::new(),
+        dialogue: None,
     };
     let service = &context.service;
     let logged_in = match request.login_info {
@@ -118,7 +119,7 @@ async fn give_login_token(
     session: CallerSession,
     request: get_login_token::v1::Request,
 ) -> Result<get_login_token::v1::Response, MatrixError> {
-    authenticate_interactively(&context, &session, "POST login/get_token", request.auth).await?;
+    authenticate_afresh(&context, &session, "POST login/get_token", request.auth).await?;
     let token = context.service.issue_login_token(&session).await?;
     Ok(get_login_token::v1::Response::new(LOGIN_TOKEN_LIFETIME, token))
 }

@@ -1,5 +1,6 @@
 //! Hooks through which the metrics observe proposals.
 
+use super::limit::LimitClass;
 use std::time::Duration;
 
 /// Observer that is called on the hot path: it must only count and return. All methods do nothing by default.
@@ -11,6 +12,10 @@ pub trait ProposeObserver: Send + Sync + 'static {
     /// Reports that a proposal from this pod's own APIs ended, after `took`.
     fn settled(&self, result: ProposeResult, took: Duration) {
         let _ = (result, took);
+    }
+    /// Reports that the leader refused a command of this class, as its bucket was empty.
+    fn limited(&self, class: LimitClass) {
+        let _ = class;
     }
     /// Reports that a command went to the leader over the network.
     fn forwarded(&self) {}

@@ -37,6 +37,7 @@ fn envelope(user: &str, device: &str, transaction: String, kind: Kind) -> log::E
         command: Some(log::Command { kind: Some(kind) }),
         sequence: None,
         quotas: None,
+        guess_count: None,
     }
 }
 

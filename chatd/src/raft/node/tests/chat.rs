@@ -38,6 +38,7 @@ pub(super) fn by(user: &str, transaction_id: &str, kind: Kind) -> Envelope {
         command: Some(Command { kind: Some(kind) }),
         sequence: None,
         quotas: None,
+        guess_count: None,
     }
 }
 

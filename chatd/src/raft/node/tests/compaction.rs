@@ -22,6 +22,7 @@ fn large(room_id: &str, transaction_id: &str) -> Envelope {
         command: Some(Command { kind: Some(Kind::SendEvent(event)) }),
         sequence: None,
         quotas: None,
+        guess_count: None,
     }
 }
 
