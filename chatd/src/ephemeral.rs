@@ -11,6 +11,8 @@
 
 mod ending;
 mod frame;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fuzzing;
 mod hub;
 mod life;
 mod news;

@@ -11,6 +11,7 @@ mod content;
 use crate::api::grpc;
 use crate::api::listen;
 use crate::api::matrix;
+use crate::ephemeral;
 use crate::raft::{codec, log, network, snapshot};
 use crate::store;
 use quorate_core::fuzzing as core;
@@ -26,7 +27,7 @@ pub enum FuzzDecoder {
     Records,
     /// A log entry, as on disk and between pods.
     Entry,
-    /// A message between pods: its kind, then its bytes.
+    /// A message between pods: its kind, then its bytes. What it says of typing and presence is also taken over.
     Peer,
     /// The manifest of a snapshot, both with its checksum corrected and as it is.
     Manifest,
@@ -106,7 +107,12 @@ impl FuzzDecoder {
             Self::Segment => log::fuzzing::fuzz_segment(bytes),
             Self::Records => log::fuzzing::fuzz_records(bytes),
             Self::Entry => codec::fuzzing::fuzz_entry(bytes),
-            Self::Peer => network::fuzzing::fuzz_message(bytes),
+            Self::Peer => {
+                if let Some(frame) = network::fuzzing::gossip_frame(bytes) {
+                    ephemeral::fuzzing::check_heard_frame(&frame);
+                }
+                network::fuzzing::fuzz_message(bytes)
+            }
             Self::Manifest => snapshot::fuzzing::fuzz_manifest(bytes),
             Self::Applied => store::fuzzing::fuzz_applied(bytes),
             Self::Config => config::check_config_file(bytes),

@@ -25,6 +25,12 @@ pub fn check_object(bytes: &[u8]) -> Result<(), String> {
     json::check_object(bytes)
 }
 
+/// Returns the greatest nesting depth of JSON, or an upper bound on it if that is at most [`MAX_DEPTH`].
+#[must_use]
+pub fn nesting_depth(bytes: &[u8]) -> usize {
+    json::nesting_depth(bytes)
+}
+
 /// Returns the bytes that the signatures of a JSON object sign (Matrix specification, "Signing JSON").
 ///
 /// # Errors

@@ -174,7 +174,7 @@ pub(crate) fn stored_object(bytes: &[u8]) -> JsonObject {
 
 /// Returns the greatest nesting depth of braces and brackets outside strings, or an upper bound on it if that bound is
 /// within the limit.
-fn nesting_depth(bytes: &[u8]) -> usize {
+pub(crate) fn nesting_depth(bytes: &[u8]) -> usize {
     // Most content has too few brackets to be deep, and counting them processes many bytes at a time.
     let brackets = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
     if brackets <= MAX_DEPTH {

@@ -72,7 +72,7 @@ use crate::api::admin::page;
 use crate::metrics::ChatMetrics;
 use crate::service::ChatService;
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -150,7 +150,12 @@ async fn add_cors_headers(request: axum::extract::Request, next: Next) -> Respon
     // Answered here: browsers send a preflight without the token, for the lack of which it would be refused.
     let preflight = request.method() == Method::OPTIONS;
     let mut response = if preflight { ().into_response() } else { next.run(request).await };
-    let headers = response.headers_mut();
+    insert_cors_headers(response.headers_mut());
+    response
+}
+
+/// Inserts the headers without which a browser shows a web client neither an answer nor an error.
+fn insert_cors_headers(headers: &mut HeaderMap) {
     let allowed: [(HeaderName, &'static str); 5] = [
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE, OPTIONS"),
@@ -163,5 +168,4 @@ async fn add_cors_headers(request: axum::extract::Request, next: Next) -> Respon
     for (name, value) in allowed {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    response
 }

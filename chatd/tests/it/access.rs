@@ -1,13 +1,20 @@
-//! Access control: calls every endpoint of both client APIs as each kind of caller, and compares the answers with the
-//! table in `access.txt`.
+//! Access control: calls every endpoint of both client APIs, and of the API for administrators, as each kind of caller,
+//! and compares the answers with the table in `access.txt`. [`bad_requests`] sends each of them what no client sends.
 //!
 //! The endpoints come from the router and from the descriptors, so a new one that nobody thought of fails here. To
 //! rewrite the table after an intended change, run `QUORATE_WRITE_ACCESS=1 cargo test --release --workspace --test it
 //! access`, and read the difference.
 
+mod admin;
+mod bad_bodies;
+mod bad_messages;
+mod bad_paths;
+mod bad_requests;
 mod grpc;
 pub(crate) mod http;
 mod places;
+mod raw_call;
+mod raw_http;
 
 use crate::support::cluster::Cluster;
 use std::collections::BTreeMap;
@@ -81,8 +88,8 @@ impl Caller {
 struct Answers(BTreeMap<String, Vec<&'static str>>);
 
 impl Answers {
-    fn add(&mut self, caller: Caller, answer: String) {
-        self.0.entry(answer).or_default().push(caller.label());
+    fn add(&mut self, caller: &'static str, answer: String) {
+        self.0.entry(answer).or_default().push(caller);
     }
 
     fn write(&self, endpoint: &str, table: &mut String) {
@@ -117,6 +124,7 @@ async fn each_endpoint_answers_each_caller_as_the_table_says() {
         String::from("Written by access.rs: who may call what. A line is an answer, and the callers who get it.\n");
     http::answers(&places, &mut table);
     grpc::answers(&cluster, &places, &mut table).await;
+    admin::answers(&cluster, &mut table).await;
     if std::env::var_os("QUORATE_WRITE_ACCESS").is_some() {
         std::fs::write(TABLE, &table).expect("written");
     }

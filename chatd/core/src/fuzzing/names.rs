@@ -2,6 +2,7 @@
 //! thing.
 
 use crate::id;
+use crate::query::DirectoryPlace;
 use crate::query::sync::SyncToken;
 
 const SERVER: &str = "a.org";
@@ -29,6 +30,10 @@ pub(super) fn fuzz_names(bytes: &[u8]) -> bool {
     if let Some(token) = SyncToken::parse(text) {
         read = true;
         assert_eq!(token.to_text(), text);
+    }
+    if let Some(place) = DirectoryPlace::parse(text) {
+        read = true;
+        assert_eq!(place.to_text(), text);
     }
     if let Some(local) = id::user_localpart(text, SERVER) {
         read = true;

@@ -32,7 +32,8 @@ impl BodyFault {
         std::iter::once(error).chain(causes_of(error)).find_map(|error| error.downcast_ref::<Self>().copied())
     }
 
-    fn label(self) -> &'static str {
+    /// Returns the name of the fault in the metrics.
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::TooLarge(_) => "large_body",
             Self::TooSlow => "slow_body",

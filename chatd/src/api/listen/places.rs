@@ -6,6 +6,7 @@
 //! anybody with a session; and a newcomer always has the time that it takes to fill all places anew to show a session.
 
 use super::address::AddressShare;
+use super::body::BodyFault;
 use super::bounds::ListenerBounds;
 use crate::metrics::{ClientApi, GaugeGuard};
 use futures::task::AtomicWaker;
@@ -94,6 +95,11 @@ impl CallerConnection {
     /// stranger's.
     pub(crate) fn show_session(&self) {
         self.0.show_session();
+    }
+
+    /// Counts a body that its endpoint refused for its size; other faults of bodies are counted where they are found.
+    pub(crate) fn note_large_body(&self) {
+        self.0.bounds().refused(self.0.api(), BodyFault::TooLarge(0).label());
     }
 }
 

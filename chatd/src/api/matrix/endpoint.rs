@@ -11,12 +11,14 @@ use crate::service::{CallerSession, ReadConsistency};
 use crate::trace;
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{self, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use bytes::{Bytes, BytesMut};
+use quorate_core::content;
 use ruma::api::error::{DeserializationError, FromHttpRequestError};
 use ruma::api::path_builder::PathBuilder as _;
 use ruma::api::{IncomingRequest, IncomingRequestExt as _, OutgoingResponse, OutgoingResponseExt as _};
@@ -29,6 +31,9 @@ const MAX_BODY: usize = 1 << 20;
 /// Maximum size of a body where no session is asked for: a login or registration with the longest names and password is
 /// 2 KiB, and whoever sends it is a stranger.
 const MAX_OPEN_BODY: usize = 16 << 10;
+/// Maximum nesting depth of a body: parsers give up there. Contents of events and of what clients store have a narrower
+/// limit, with room for the levels that requests wrap them in; here it holds for fields that nobody reads as well.
+const MAX_BODY_DEPTH: usize = 128;
 
 /// Endpoints collected so far.
 #[derive(Default)]
@@ -59,6 +64,9 @@ impl RequestReader {
         (self.read)(self.check, arguments, request)
     }
 }
+
+/// Arguments in the path of a request; an error if they are not UTF-8.
+type PathArguments = Result<RawPathParams, RawPathParamsRejection>;
 
 /// Check of a body before ruma looks at it.
 type CheckFn = fn(&[u8]) -> Result<(), MatrixError>;
@@ -240,9 +248,12 @@ impl EndpointRoutes {
         } else {
             MethodFilter::POST
         };
-        let serve = move |State(context): State<MatrixContext>, path: RawPathParams, request: Request| {
+        let serve = move |State(context): State<MatrixContext>, path: PathArguments, request: Request| {
             let answer = answer.clone();
             async move {
+                // Answered here, because axum's own refusal is plain text. Like other addresses that name no endpoint it
+                // is not counted.
+                let Ok(path) = path else { return MatrixError::broken_path().into_response() };
                 let freshest = AnswerFreshness::default();
                 let caller = request.extensions().get::<CallerAddress>().copied().unwrap_or(CallerAddress::UNKNOWN).0;
                 let context = MatrixContext { freshest: freshest.clone(), caller, ..context };
@@ -323,7 +334,13 @@ where
     A: Future<Output = Result<Response, MatrixError>>,
 {
     let (parts, body) = request.into_parts();
-    let request = into_json_request(parts, Box::pin(read_body(body, max_body)).await?)?;
+    let body = Box::pin(read_body(body, max_body)).await.map_err(|fault| {
+        if let (Some(BodyFault::TooLarge(_)), Some(connection)) = (fault, parts.extensions.get::<CallerConnection>()) {
+            connection.note_large_body();
+        }
+        MatrixError::broken_body(fault)
+    })?;
+    let request = into_json_request(parts, body)?;
     let typed = {
         let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
         parse_request::<T>(check, &arguments, &request)?
@@ -376,23 +393,32 @@ fn into_json_request(parts: Parts, body: Bytes) -> Result<http::Request<Bytes>, 
     if serde_json::from_slice::<&serde_json::value::RawValue>(&body).is_err() {
         return Err(MatrixError::new(StatusCode::BAD_REQUEST, "M_NOT_JSON", "The body is not JSON."));
     }
+    // Here, because serde would take a list for the fields of a type in their order, and ruma does not look at a body of
+    // which an endpoint wants nothing.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(MatrixError::bad_json("The body must be a JSON object."));
+    }
+    if content::nesting_depth(&body) > MAX_BODY_DEPTH {
+        return Err(MatrixError::bad_json(format!("The body is nested deeper than {MAX_BODY_DEPTH} levels.")));
+    }
     Ok(http::Request::from_parts(parts, body))
 }
 
-async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, MatrixError> {
-    let too_large = || MatrixError::broken_body(Some(BodyFault::TooLarge(limit)));
+/// Reads a body of at most `limit` bytes. Without a fault in the error, the connection broke.
+async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Option<BodyFault>> {
+    let too_large = Some(BodyFault::TooLarge(limit));
     // A body that announces that it is too long is not read at all.
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
-        return Err(too_large());
+        return Err(too_large);
     }
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|error| MatrixError::broken_body(BodyFault::behind(&error)))?;
+        let frame = frame.map_err(|error| BodyFault::behind(&error))?;
         // Trailers mean nothing to any endpoint.
         let Ok(data) = frame.into_data() else { continue };
         if data.len().saturating_add(first.len()).saturating_add(all.len()) > limit {
-            return Err(too_large());
+            return Err(too_large);
         }
         // Most bodies come in one piece, which needs no copy.
         if first.is_empty() && all.is_empty() {
@@ -447,6 +473,36 @@ mod tests {
         let paths = path_variants("/rooms/{room_id}/state/{event_type}/{state_key}");
         assert_eq!(paths[1..], ["/rooms/{room_id}/state/{event_type}", "/rooms/{room_id}/state/{event_type}/"]);
         assert_eq!(path_variants("/sync").len(), 1);
+    }
+
+    #[test]
+    fn only_an_object_that_parsers_can_read_is_a_body() {
+        let code_of = |body: &str| {
+            let parts = Request::new(Body::empty()).into_parts().0;
+            into_json_request(parts, Bytes::from(body.to_owned())).err().map(|error| error.errcode().to_owned())
+        };
+        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        for good in ["", "{}", " \n{\"a\":[1,\"[[\"]} ", &nested(MAX_BODY_DEPTH)] {
+            assert_eq!(code_of(good), None, "{good}");
+        }
+        for bad in ["[]", "null", "1", "\"{}\"", &nested(MAX_BODY_DEPTH + 1), &nested(10_000)] {
+            assert_eq!(code_of(bad).as_deref(), Some("M_BAD_JSON"), "{bad}");
+        }
+        for bad in [" ", "{", "{}{}", "[[", "nul"] {
+            assert_eq!(code_of(bad).as_deref(), Some("M_NOT_JSON"), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_bounded_whether_or_not_it_announces_its_length() {
+        let pieces = |count: usize| {
+            let piece = |_| Ok::<_, std::io::Error>(Bytes::from_static(b"1234"));
+            Body::from_stream(futures::stream::iter((0..count).map(piece)))
+        };
+        let too_large = Err(Some(BodyFault::TooLarge(8)));
+        assert_eq!(read_body(pieces(2), 8).await.unwrap(), "12341234");
+        assert_eq!(read_body(pieces(3), 8).await, too_large);
+        assert_eq!(read_body(Body::from("123456789"), 8).await, too_large);
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl MatrixError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", "The endpoint does not support this method.")
     }
 
+    /// Creates the error for a path whose percent-encoding gives no UTF-8.
+    pub(crate) fn broken_path() -> Self {
+        Self::invalid_param("An argument of the path is not UTF-8 in percent-encoding.")
+    }
+
     pub(crate) fn missing_token() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "Send the header Authorization: Bearer <access token>.")
     }
@@ -99,6 +104,14 @@ impl MatrixError {
     /// Authentication API").
     pub(crate) fn authentication_needed(flows: Value) -> Self {
         Self { status: StatusCode::UNAUTHORIZED, code: "user_interactive", body: flows, retry_after: None }
+    }
+}
+
+#[cfg(test)]
+impl MatrixError {
+    /// Returns the error code in the body; empty if there is none.
+    pub(super) fn errcode(&self) -> &str {
+        self.body.get("errcode").and_then(Value::as_str).unwrap_or_default()
     }
 }
 

@@ -77,7 +77,10 @@ struct MatrixGate;
 
 impl RequestGate for MatrixGate {
     fn refuse(&self, refusal: RequestRefusal) -> Response<Body> {
-        MatrixError::overloaded(refusal).into_response()
+        let mut response = MatrixError::overloaded(refusal).into_response();
+        // Here as well, because the router adds them to what it answers, and such a request does not reach it.
+        super::insert_cors_headers(response.headers_mut());
+        response
     }
 
     fn fault(&self, fault: BodyFault) -> BoxError {
@@ -86,5 +89,20 @@ impl RequestGate for MatrixGate {
 
     async fn ask(&self, _: &mut Parts, _: &CallerConnection) -> BodyMode {
         BodyMode::Plain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::listen::service::overload_refusal;
+    use http::{StatusCode, header};
+
+    #[test]
+    fn a_browser_can_read_that_the_listener_has_no_room() {
+        let refused = MatrixGate.refuse(overload_refusal("later"));
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
     }
 }

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 pub(super) struct RawRequest<T> {
     /// Arguments of the path, in order.
     pub(super) arguments: Vec<String>,
-    /// Body: JSON of any kind, `{}` if there was none.
+    /// Body: a JSON object, `{}` if there was none.
     pub(super) body: Bytes,
     endpoint: PhantomData<fn() -> T>,
 }

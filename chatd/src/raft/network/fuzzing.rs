@@ -27,9 +27,11 @@ enum MessageKind {
     ForwardAnswer,
     Announce,
     AnnounceAnswer,
+    Gossip,
+    GossipFrame,
 }
 
-const KINDS: [MessageKind; 14] = [
+const KINDS: [MessageKind; 16] = [
     MessageKind::Vote,
     MessageKind::VoteAnswer,
     MessageKind::Append,
@@ -44,6 +46,8 @@ const KINDS: [MessageKind; 14] = [
     MessageKind::ForwardAnswer,
     MessageKind::Announce,
     MessageKind::AnnounceAnswer,
+    MessageKind::Gossip,
+    MessageKind::GossipFrame,
 ];
 
 /// Checks one message: the first byte is the kind, the others are the message. Returns `false` if it cannot be decoded.
@@ -91,7 +95,16 @@ pub(crate) fn fuzz_message(bytes: &[u8]) -> bool {
         }
         MessageKind::Announce => fuzz_protobuf::<pb::AnnounceRequest>(bytes),
         MessageKind::AnnounceAnswer => fuzz_protobuf::<pb::AnnounceResponse>(bytes),
+        MessageKind::Gossip => fuzz_protobuf::<pb::GossipRequest>(bytes),
+        MessageKind::GossipFrame => fuzz_protobuf::<pb::GossipResponse>(bytes),
     }
+}
+
+/// Returns the frame of typing and presence in the input of [`fuzz_message`], if it is one.
+pub(crate) fn gossip_frame(bytes: &[u8]) -> Option<pb::GossipResponse> {
+    let (number, bytes) = bytes.split_first()?;
+    let kind = KINDS.get(usize::from(*number))?;
+    matches!(kind, MessageKind::GossipFrame).then(|| pb::GossipResponse::decode(bytes).ok()).flatten()
 }
 
 /// Checks that `turn`, which decodes a message and encodes it again, changes nothing the second time.

@@ -10,6 +10,9 @@ use quorate_wire::chat::v1::*;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
+/// Package for client programs.
+pub(super) const PACKAGE: &str = "quorate.chat.v1";
+
 /// Subset of `google.protobuf.FileDescriptorSet` that names methods.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Files {
@@ -39,10 +42,10 @@ struct Method {
     name: String,
 }
 
-/// Returns the methods of the package for client programs.
-fn methods() -> Vec<String> {
+/// Returns the methods of a package, each with its service.
+pub(super) fn methods(package: &str) -> Vec<String> {
     let files = Files::decode(quorate_wire::DESCRIPTORS).expect("descriptors").file.into_iter();
-    let services = files.filter(|file| file.package == "quorate.chat.v1").flat_map(|file| file.service);
+    let services = files.filter(|file| file.package == package).flat_map(|file| file.service);
     let named = |service: ServiceOf| {
         let name = service.name;
         service.method.into_iter().map(move |method| format!("{name}/{}", method.name))
@@ -52,7 +55,7 @@ fn methods() -> Vec<String> {
 
 pub(super) async fn answers(cluster: &Cluster, places: &Places, table: &mut String) {
     let client = cluster.chat(0).await;
-    let methods = methods();
+    let methods = methods(PACKAGE);
     assert!(methods.len() > 10, "{methods:?}");
     for method in methods {
         let mut answers = Answers::default();
@@ -68,7 +71,7 @@ pub(super) async fn answers(cluster: &Cluster, places: &Places, table: &mut Stri
             if changes(&method, *caller) && answer != "OK" {
                 places.unchanged(call.room);
             }
-            answers.add(*caller, answer);
+            answers.add(caller.label(), answer);
         }
         answers.write(&format!("gRPC {method}"), table);
     }

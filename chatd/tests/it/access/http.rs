@@ -25,7 +25,7 @@ pub(super) fn answers(places: &Places, table: &mut String) {
     for endpoint in matrix_endpoints() {
         let mut answers = Answers::default();
         for caller in callers(&endpoint) {
-            answers.add(*caller, answer(places, &endpoint, *caller));
+            answers.add(caller.label(), answer(places, &endpoint, *caller));
         }
         answers.write(&format!("{} {} ({})", endpoint.method, endpoint.path, endpoint.name), table);
     }
@@ -75,7 +75,7 @@ fn answer(places: &Places, endpoint: &MatrixEndpoint, caller: Caller) -> String 
 }
 
 /// Returns the value for one segment of a path.
-fn argument(part: &str, endpoint: &MatrixEndpoint, places: &Places, room: &Room, name: &str) -> String {
+pub(super) fn argument(part: &str, endpoint: &MatrixEndpoint, places: &Places, room: &Room, name: &str) -> String {
     match part {
         "{room_id}" | "{room_id_or_alias}" => room.id.clone(),
         "{event_id}" => room.event_id.clone(),
@@ -106,7 +106,7 @@ fn argument(part: &str, endpoint: &MatrixEndpoint, places: &Places, room: &Room,
     }
 }
 
-fn query(name: &str) -> String {
+pub(super) fn query(name: &str) -> String {
     match name {
         "messages" => "?dir=b".into(),
         "timestamp_to_event" => "?dir=f&ts=0".into(),
@@ -122,7 +122,7 @@ fn query(name: &str) -> String {
     }
 }
 
-fn body(name: &str, places: &Places, room: &Room) -> String {
+pub(super) fn body(name: &str, places: &Places, room: &Room) -> String {
     let about = |user: &str| format!(r#"{{"user_id":"{}"}}"#, user_id(user));
     match name {
         "register" => registration(&format!("new-{}", places.number())),
@@ -140,7 +140,6 @@ fn body(name: &str, places: &Places, room: &Room) -> String {
         "report_user" => r#"{"reason":"x"}"#.into(),
         "state_set" => r#"{"name":"x"}"#.into(),
         "send" => r#"{"body":"x","msgtype":"m.text"}"#.into(),
-        "pushrule_set" => r#"{"conditions":[],"actions":[]}"#.into(),
         "pushrule_enabled_set" => r#"{"enabled":false}"#.into(),
         "pushrule_actions_set" => r#"{"actions":[]}"#.into(),
         "devices_delete" => r#"{"devices":["NONE"]}"#.into(),
@@ -158,7 +157,7 @@ fn body(name: &str, places: &Places, room: &Room) -> String {
         "typing" => r#"{"typing":true,"timeout":1000}"#.into(),
         "presence_set" => r#"{"presence":"online"}"#.into(),
         "profile_field_set" => r#"{"displayname":"x"}"#.into(),
-        "to_device_send" => r#"{"messages":{}}"#.into(),
+        "to_device_send" => format!(r#"{{"messages":{{"{}":{{"*":{{"a":1}}}}}}}}"#, user_id("guest")),
         "backup_create" | "backup_update" => places::BACKUP.into(),
         "backup_keys_put" => r#"{"rooms":{}}"#.into(),
         "backup_keys_room_put" => r#"{"sessions":{}}"#.into(),
@@ -170,6 +169,25 @@ fn body(name: &str, places: &Places, room: &Room) -> String {
         "keys_upload" => r#"{"one_time_keys":{"signed_curve25519:a":{"key":"x"}}}"#.into(),
         "keys_query" => format!(r#"{{"device_keys":{{"{}":[]}}}}"#, user_id("guest")),
         "keys_claim" => format!(r#"{{"one_time_keys":{{"{}":{{"D":"signed_curve25519"}}}}}}"#, user_id("guest")),
-        _ => "{}".into(),
+        name => optional_body(name).into(),
+    }
+}
+
+/// Returns a body of fields most of which may be left out.
+fn optional_body(name: &str) -> &'static str {
+    match name {
+        "create_room" => {
+            r#"{"name":"x","topic":"x","preset":"private_chat","creation_content":{"type":"m.space"},
+                "initial_state":[{"type":"x","state_key":"","content":{"a":1}}],"power_level_content_override":{"ban":60}}"#
+        }
+        "join" | "knock" | "leave" => r#"{"reason":"x"}"#,
+        "filter_create" => r#"{"room":{"timeline":{"limit":5,"types":["x"]}}}"#,
+        "public_rooms_search" => r#"{"limit":1,"filter":{"generic_search_term":"x","room_types":[null]}}"#,
+        "pushrule_set" => {
+            r#"{"conditions":[{"kind":"event_match","key":"content.body","pattern":"x"}],
+                "actions":["notify",{"set_tweak":"sound","value":"x"}]}"#
+        }
+        "tag_set" => r#"{"order":0.5}"#,
+        _ => "{}",
     }
 }

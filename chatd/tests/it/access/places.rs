@@ -85,6 +85,32 @@ impl Places {
         Room { id, event_id }
     }
 
+    /// Creates a room in which a user is alone.
+    pub(super) fn lonely_room(&self, name: &str) -> Room {
+        let id = self.ask(name, "POST", "/_matrix/client/v3/createRoom", "{}", "room_id");
+        let path = format!("/_matrix/client/v3/rooms/{id}/send/m.room.message/{}", self.number());
+        let event_id = self.ask(name, "PUT", &path, r#"{"body":"x","msgtype":"m.text"}"#, "event_id");
+        Room { id, event_id }
+    }
+
+    /// Puts a text where only the members of the shared room, or only its owner, may see it.
+    pub(super) fn hide(&self, text: &str) {
+        let room = &self.shared.id;
+        let owner = user_id("owner");
+        for (path, body) in [
+            (format!("rooms/{room}/state/m.room.topic"), format!(r#"{{"topic":"{text}"}}"#)),
+            (format!("rooms/{room}/send/m.room.message/hidden"), format!(r#"{{"body":"{text}","msgtype":"m.text"}}"#)),
+            (format!("user/{owner}/account_data/x.hidden"), format!(r#"{{"x":"{text}"}}"#)),
+            (format!("user/{owner}/rooms/{room}/account_data/x.hidden"), format!(r#"{{"x":"{text}"}}"#)),
+            (
+                "sendToDevice/x.hidden/hidden".to_owned(),
+                format!(r#"{{"messages":{{"{owner}":{{"*":{{"x":"{text}"}}}}}}}}"#),
+            ),
+        ] {
+            self.put("owner", &format!("/_matrix/client/v3/{path}"), &body);
+        }
+    }
+
     /// Returns a room for a call that may change it.
     pub(super) fn fresh(&self) -> Room {
         let spare = self.spare.lock().expect("no panic").take();
@@ -118,7 +144,7 @@ impl Places {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn ask(&self, name: &str, method: &str, path: &str, body: &str, field: &str) -> String {
+    pub(super) fn ask(&self, name: &str, method: &str, path: &str, body: &str, field: &str) -> String {
         let answer = self.node.ask(method, &http::escaped(path), &self.tokens[name], "", body);
         answer[field].as_str().unwrap_or_else(|| panic!("{name} {path}: {answer}")).to_owned()
     }

@@ -93,11 +93,23 @@ impl Cluster {
 
     /// Connects to the peer listener with an administrator's certificate.
     pub async fn try_peer(&self, n: usize) -> Option<Channel> {
+        self.try_peer_as(n, Some(&self.tls)).await
+    }
+
+    /// Returns the files of an administrator.
+    pub fn administrator(&self) -> &Files {
+        &self.tls
+    }
+
+    /// Connects to the peer listener with the certificate of a holder, or without one.
+    pub async fn try_peer_as(&self, n: usize, holder: Option<&Files>) -> Option<Channel> {
         let read = |path| fs::read(path).expect("a PEM file");
-        let tls = ClientTlsConfig::new()
+        let mut tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(read(&self.tls.ca)))
-            .identity(Identity::from_pem(read(&self.tls.cert), read(&self.tls.key)))
             .domain_name(certificates::PEER_NAME);
+        if let Some(holder) = holder {
+            tls = tls.identity(Identity::from_pem(read(&holder.cert), read(&holder.key)));
+        }
         let endpoint = Endpoint::from_shared(format!("https://{}", self.nodes[n].peer)).expect("an address");
         endpoint.tls_config(tls).expect("a TLS configuration").connect().await.ok()
     }

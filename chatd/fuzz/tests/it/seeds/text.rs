@@ -1,6 +1,7 @@
 //! Text that people and clients write.
 
 use bytes::Bytes;
+use quorate_chatd::api::matrix::matrix_endpoints;
 use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::query::sync::{LifeMarks, SyncRest, SyncToken};
 
@@ -58,7 +59,7 @@ pub(super) fn names() -> Vec<Vec<u8>> {
     let marks = LifeMarks::of([(7, 300), (9, 1)]);
     out.extend(rests.map(|rest| SyncToken { at: AT, rest: Some(rest), to_device: None, marks }.to_text().into_bytes()));
     out.push(SyncToken { at: AT, rest: None, to_device: Some(AT), marks }.to_text().into_bytes());
-    out.extend(all(&["@al.ice:a.org", "alice", "#the-room:a.org", "#é:a.org"]));
+    out.extend(all(&["@al.ice:a.org", "alice", "#the-room:a.org", "#é:a.org", "3~7"]));
     out
 }
 
@@ -94,7 +95,7 @@ pub(super) fn roles() -> Vec<Vec<u8>> {
 
 /// For each endpoint every combination; those that it takes are kept.
 pub(super) fn requests() -> Vec<Vec<u8>> {
-    const PATHS: [&str; 8] = [
+    const PATHS: [&str; 11] = [
         "",
         "!r:a.org",
         "@alice:a.org",
@@ -103,8 +104,13 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
         "!r:a.org $e:a.org t1",
         "@alice:a.org !r:a.org m.tag",
         "@alice:a.org 7",
+        "!r:a.org @alice:a.org",
+        "!r:a.org $e:a.org m.thread m.room.message",
+        "override x.rule",
     ];
-    const BODIES: [&str; 12] = [
+    const QUERY: &str =
+        "dir=b&limit=5&since=q1&timeout=0&username=alice&version=1&from=q1&to=q1&token=x&ts=0&user_id=@bob:a.org";
+    const BODIES: [&str; 14] = [
         "{}",
         r#"{"type":"m.login.password","identifier":{"type":"m.id.user","user":"alice"},"password":"x","username":"alice"}"#,
         r#"{"preset":"public_chat","name":"x","invite":["@bob:a.org"],"initial_state":[{"type":"t","state_key":"","content":{}}]}"#,
@@ -117,18 +123,24 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
         r#"{"@alice:a.org":{"D":{"user_id":"@alice:a.org","keys":{},"signatures":{}}}}"#,
         r#"{"locked":true,"suspended":false}"#,
         r#"{"app_id":"a","pushkey":"k","kind":"http","app_display_name":"x","device_display_name":"y","lang":"en","data":{"url":"https://a.org/_matrix/push/v1/notify"}}"#,
+        r#"{"refresh_token":"qrt_x","nonce":"n","username":"a","password":"p","mac":"00","new_password":"x","devices":["D"],"presence":"online"}"#,
+        r#"{"room_id":"!r:a.org","new_version":"11","visibility":"private","search_term":"x","typing":true,"timeout":1000,"enabled":true,"actions":["notify"],"conditions":[]}"#,
     ];
+    let endpoints = matrix_endpoints();
+    // The last one is the server's own, and reads nothing of a request.
+    let decoded = &endpoints[..endpoints.len() - 1];
+    assert!(decoded.len() <= usize::from(u8::MAX) + 1, "an input names its endpoint by one byte");
     let mut out = Vec::new();
-    for endpoint in 0..=u8::MAX {
+    for (number, endpoint) in (0..=u8::MAX).zip(decoded) {
         let before = out.len();
         for (path, body) in PATHS.iter().flat_map(|path| BODIES.map(|body| (path, body))) {
-            let query = "dir=b&limit=5&since=q1&timeout=0&username=alice&version=1&from=q1&to=q1";
-            let request = [&[endpoint], format!("{path}\n{query}\n{body}").as_bytes()].concat();
+            let request = [&[number], format!("{path}\n{QUERY}\n{body}").as_bytes()].concat();
             // One that is taken is enough: the others are for the fuzzer to find.
             if out.len() < before + 2 && quorate_fuzz::check(quorate_fuzz::FuzzDecoder::Matrix, &request) {
                 out.push(request);
             }
         }
+        assert!(out.len() > before, "{} takes none of these: add a path or a body that it takes", endpoint.name);
     }
     out
 }

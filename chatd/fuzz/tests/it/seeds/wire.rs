@@ -23,7 +23,7 @@ pub(super) fn messages(entries: &[Vec<u8>]) -> Vec<Vec<u8>> {
         tracestate: "vendor=1".into(),
     });
     let changed = VoteChanged { expected: vote, actual: vote };
-    let messages: [Vec<u8>; 14] = [
+    let messages: [Vec<u8>; 16] = [
         VoteRequest { target: target.clone(), vote, last_log_id: id(4), leadership_transfer: true }.encode_to_vec(),
         VoteResponse { vote, granted: true, last_log_id: id(4) }.encode_to_vec(),
         AppendRequest {
@@ -60,11 +60,30 @@ pub(super) fn messages(entries: &[Vec<u8>]) -> Vec<Vec<u8>> {
             result: Some(forward_response::Result::Outcome(outcome.encode_to_vec().into())),
         }
         .encode_to_vec(),
-        AnnounceRequest { target }.encode_to_vec(),
+        AnnounceRequest { target: target.clone() }.encode_to_vec(),
         AnnounceResponse { leader_node_id: 77 }.encode_to_vec(),
+        GossipRequest { target }.encode_to_vec(),
+        frame().encode_to_vec(),
     ];
     let kinds = 0_u8..;
     kinds.zip(messages).map(|(kind, message)| [&[kind], message.as_slice()].concat()).collect()
+}
+
+fn frame() -> GossipResponse {
+    let version = Some(EphemeralVersion { stamp: 9, life: 5, change: 3 });
+    let typing = Typing { version, room: 7, room_id: "!r:a.org".into(), user: "alice".into(), left_ms: 30_000 };
+    let presence = Presence {
+        version,
+        user: "bob".into(),
+        state: 3,
+        status: "here".into(),
+        has_status: true,
+        is_active: true,
+        active_ago_ms: 7,
+        seen_ago_ms: 6,
+        device: 8,
+    };
+    GossipResponse { life: 5, through: 3, typing: vec![typing], presence: vec![presence] }
 }
 
 /// Bodies of gRPC calls, each after the size of the pieces in which it comes.
