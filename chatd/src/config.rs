@@ -58,6 +58,8 @@ pub struct Config {
     pub presence: PresenceConfig,
     /// Push gateways that notifications are sent to.
     pub push: PushConfig,
+    /// Access to the public directory of rooms.
+    pub directory: DirectoryConfig,
     /// Upper bounds on the data of one account.
     pub quotas: AccountQuotas,
     /// Upper bounds on the resources that callers may occupy.
@@ -235,6 +237,13 @@ pub struct PushConfig {
     pub ca_file: Option<PathBuf>,
 }
 
+/// Settings of the public directory of rooms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryConfig {
+    /// `true` if callers without an access token may read the directory.
+    pub without_token: bool,
+}
+
 /// Upper bounds on the data of one account. The pod that takes a request writes them into its commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccountQuotas {
@@ -318,6 +327,7 @@ impl Config {
             rate_limit: RateLimit::default(),
             presence: PresenceConfig::default(),
             push: PushConfig::default(),
+            directory: DirectoryConfig::default(),
             quotas: AccountQuotas::default(),
             limits: CallerLimits::default(),
             log: LogConfig::default(),

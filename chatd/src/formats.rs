@@ -70,6 +70,7 @@ fn describe_rows(table: Table) -> (&'static str, &'static str) {
         Table::Pusher => ("localpart, 0, app id, pushkey", "`Pusher`"),
         Table::PusherUser => ("app id, pushkey, localpart", "empty"),
         Table::WaitingPush => ("localpart, 0, app id, pushkey, position", "`WaitingPush`"),
+        Table::DehydratedDevice => ("localpart", "`DehydratedDevice`"),
     }
 }
 
@@ -133,11 +134,13 @@ fn number_and_name(kind: &Command) -> (u32, &'static str) {
         Command::Administer(_) => (110, "Administer"),
         Command::SetPusher(_) => (86, "SetPusher"),
         Command::AdvancePush(_) => (87, "AdvancePush"),
+        Command::PutDehydratedDevice(_) => (120, "PutDehydratedDevice"),
+        Command::DeleteDehydratedDevice(_) => (121, "DeleteDehydratedDevice"),
     }
 }
 
 /// Returns one command of each kind.
-fn all_commands() -> [Command; 47] {
+fn all_commands() -> [Command; 49] {
     [
         Command::Bootstrap(Default::default()),
         Command::Register(Default::default()),
@@ -186,6 +189,8 @@ fn all_commands() -> [Command; 47] {
         Command::Administer(Default::default()),
         Command::SetPusher(Default::default()),
         Command::AdvancePush(Default::default()),
+        Command::PutDehydratedDevice(Default::default()),
+        Command::DeleteDehydratedDevice(Default::default()),
     ]
 }
 

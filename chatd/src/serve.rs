@@ -337,6 +337,7 @@ fn service_settings(config: &Config, accounts: AccountPolicy) -> ServiceSettings
         rate_limited: config.rate_limit.enabled,
         registrations: config.rate_limit.registrations,
         quotas: config.quotas,
+        directory_is_open: config.directory.without_token,
     }
 }
 

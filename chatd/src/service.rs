@@ -8,6 +8,7 @@ mod account_data;
 mod accounts;
 mod administration;
 pub mod decide;
+mod dehydrated;
 mod ephemeral;
 mod fair_queue;
 mod filed_reports;
@@ -108,6 +109,8 @@ pub struct ServiceSettings {
     pub registrations: u32,
     /// Quotas of each account.
     pub quotas: AccountQuotas,
+    /// `true` if callers without a session may read the public directory.
+    pub directory_is_open: bool,
 }
 
 /// Components that a [`ChatService`] is built from.
@@ -224,6 +227,12 @@ impl ChatService {
     #[must_use]
     pub fn account_policy(&self) -> &AccountPolicy {
         &self.inner.parts.settings.accounts
+    }
+
+    /// Returns `true` if callers without a session may read the public directory.
+    #[must_use]
+    pub fn directory_is_open(&self) -> bool {
+        self.inner.parts.settings.directory_is_open
     }
 
     fn quotas(&self) -> &AccountQuotas {

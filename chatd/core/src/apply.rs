@@ -32,6 +32,7 @@ mod create_room;
 mod cross_signing;
 mod deactivate;
 mod dedup;
+mod dehydrated;
 mod device;
 mod device_keys;
 mod device_list;
@@ -363,6 +364,8 @@ fn for_session(context: &mut ApplyContext<'_>, kind: &Kind) -> ApplyResult<Comma
         Kind::UpgradeRoom(command) => upgrade::apply_upgrade_room(context, command),
         Kind::FileReport(command) => report::apply_file_report(context, command),
         Kind::SetPusher(command) => pusher::apply_set_pusher(context, command),
+        Kind::PutDehydratedDevice(command) => dehydrated::apply_put_dehydrated_device(context, command),
+        Kind::DeleteDehydratedDevice(_) => dehydrated::apply_delete_dehydrated_device(context),
     }
 }
 

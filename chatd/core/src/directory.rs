@@ -7,6 +7,7 @@
 use crate::id::{Position, RoomNumber};
 use crate::json;
 use crate::proto::store;
+use crate::room_version::RoomVersion;
 use crate::rows::{self, event_type};
 use crate::table::{ReadError, TableRead};
 use crate::visibility::HistoryVisibility;
@@ -29,7 +30,8 @@ pub(crate) fn is_published(rows: &dyn TableRead, room: RoomNumber, row: &store::
     }
     let join_rules = rows::state_event(rows, room, event_type::JOIN_RULES, "", Position::MAX)?;
     let content = join_rules.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
-    if matches!(json::string_field(&content, "join_rule"), Some("public" | "knock" | "knock_restricted")) {
+    let rule = json::string_field(&content, "join_rule").unwrap_or_default();
+    if rule == "public" || RoomVersion::of_row(row).takes_knocks(rule) {
         return Ok(true);
     }
     let visibility = rows::state_event(rows, room, event_type::HISTORY_VISIBILITY, "", Position::MAX)?;

@@ -17,7 +17,10 @@ mod receipts;
 mod retention;
 mod rooms;
 
-pub use accounts::{dedup_outcomes_point_to_their_events, devices_and_tokens_agree, sequences_are_of_devices};
+pub use accounts::{
+    dedup_outcomes_point_to_their_events, dehydrated_devices_are_devices, devices_and_tokens_agree,
+    sequences_are_of_devices,
+};
 pub use aggregates::aggregates_agree_with_relations;
 pub use device_messages::device_queues_are_counted;
 pub use events::{
@@ -56,7 +59,7 @@ pub type InvariantResult = Result<(), InvariantViolation>;
 type InvariantCheck = fn(&dyn TableRead) -> InvariantResult;
 
 /// All invariants, by name.
-pub const ALL: [(&str, InvariantCheck); 25] = [
+pub const ALL: [(&str, InvariantCheck); 26] = [
     ("timeline_and_index_agree", timeline_and_index_agree),
     ("time_never_goes_back", time_never_goes_back),
     ("state_versions_form_chains", state_versions_form_chains),
@@ -71,6 +74,7 @@ pub const ALL: [(&str, InvariantCheck); 25] = [
     ("purged_history_is_gone", purged_history_is_gone),
     ("retention_is_that_of_state", retention_is_that_of_state),
     ("devices_and_tokens_agree", devices_and_tokens_agree),
+    ("dehydrated_devices_are_devices", dehydrated_devices_are_devices),
     ("dedup_outcomes_point_to_their_events", dedup_outcomes_point_to_their_events),
     ("sequences_are_of_devices", sequences_are_of_devices),
     ("device_queues_are_counted", device_queues_are_counted),

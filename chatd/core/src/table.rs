@@ -114,11 +114,13 @@ pub enum Table {
     /// Sums of relations → `Aggregate`: room, 1, position of a thread's newest event; room, 2, root of a thread,
     /// localpart of one who wrote in it; room, 3, target, type, localpart, key of an annotation.
     Aggregate = 53,
+    /// Dehydrated devices: localpart → `DehydratedDevice`.
+    DehydratedDevice = 56,
 }
 
 impl Table {
     /// All tables, in order of their discriminants.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Meta,
         Self::Account,
         Self::Device,
@@ -159,6 +161,7 @@ impl Table {
         Self::PublicRoomBySize,
         Self::Report,
         Self::Aggregate,
+        Self::DehydratedDevice,
     ];
 }
 

@@ -149,6 +149,7 @@ async fn start_pod(start: PodSetup) -> Result<(), String> {
             rate_limited: false,
             registrations: u32::MAX,
             quotas: AccountQuotas::default(),
+            directory_is_open: false,
         },
         rows: Arc::new(store.clone()),
         proposer: node.proposer.clone(),

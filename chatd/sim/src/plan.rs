@@ -229,6 +229,10 @@ impl PackedScript {
             }
 
             ScriptAction::Keys { identity, number } => Kind::PutDeviceKeys(put_keys(user, device, identity, number)),
+            ScriptAction::Dehydrated { number, is_set } if is_set => {
+                Kind::PutDehydratedDevice(put_dehydrated(user, number))
+            }
+            ScriptAction::Dehydrated { .. } => Kind::DeleteDehydratedDevice(log::DeleteDehydratedDevice {}),
             ScriptAction::Claim { target } => {
                 let algorithm = ALGORITHM.to_owned();
                 let claim = log::KeyClaim { localpart: USERS[target].into(), device_id: DEVICES[0].into(), algorithm };
@@ -336,6 +340,19 @@ fn put_keys(user: &str, device: &str, identity: usize, number: usize) -> log::Pu
         device_keys: keys.into(),
         one_time_keys: vec![one_time_key(number), one_time_key(number + 1)],
         fallback_keys: vec![one_time_key(100 + number)],
+    }
+}
+
+fn put_dehydrated(user: &str, number: usize) -> log::PutDehydratedDevice {
+    let device_id = format!("asleep{number}");
+    let keys = put_keys(user, &device_id, number, number);
+    log::PutDehydratedDevice {
+        device_id,
+        data: "{}".into(),
+        device_keys: keys.device_keys,
+        one_time_keys: keys.one_time_keys,
+        fallback_keys: keys.fallback_keys,
+        ..log::PutDehydratedDevice::default()
     }
 }
 

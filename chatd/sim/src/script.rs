@@ -124,6 +124,11 @@ pub enum ScriptAction {
         identity: usize,
         number: usize,
     },
+    /// Replaces the user's dehydrated device by one of two, or removes it.
+    Dehydrated {
+        number: usize,
+        is_set: bool,
+    },
     /// Takes a one-time key of another user's first device.
     Claim {
         target: usize,
@@ -251,7 +256,8 @@ fn random_action(
         72..76 => ScriptAction::React { room, event: pick_recent(rng, events) },
         76..80 => ScriptAction::Redact { room, event: pick_recent(rng, events), as_event: rng.percent(30) },
         80..82 => random_room(rng),
-        82..90 => ScriptAction::Again { of: number - 1 - rng.below(number.min(30) - 1) },
+        82..88 => ScriptAction::Again { of: number - 1 - rng.below(number.min(30) - 1) },
+        88..90 => ScriptAction::Dehydrated { number: rng.below(2), is_set: rng.percent(60) },
         90 => {
             let event = pick_recent(rng, events);
             random_governance(rng, room, event)
@@ -386,7 +392,7 @@ fn random_governance(rng: &mut Rng, room: CommandNumber, event: CommandNumber) -
         6 => ScriptAction::Report { room, event: rng.percent(50).then_some(event) },
         7 => ScriptAction::Pusher { number: rng.below(2), is_set: rng.percent(70), append: rng.percent(50) },
         8 => {
-            let version = *rng.pick(&["10", "11", "12"]);
+            let version = *rng.pick(&["6", "8", "10", "11", "12"]);
             ScriptAction::Upgrade { room, version }
         }
         _ => random_administration(rng, room),

@@ -24,6 +24,7 @@ mod backup_versions;
 mod context;
 mod credentials;
 mod cross_signing;
+mod dehydrated;
 mod device;
 mod directory;
 mod discovery;
@@ -124,6 +125,7 @@ fn all_routes() -> endpoint::EndpointRoutes {
             push_rules::push_rule_routes,
             pushers::pusher_routes,
             device::device_routes,
+            dehydrated::dehydrated_routes,
             credentials::credential_routes,
             secret_registration::secret_registration_routes,
             to_device::to_device_routes,

@@ -403,6 +403,14 @@ pub const KEYS: &[ConfigKey] = &[
         show: |c| json!(c.push.ca_file.clone().unwrap_or_default()),
     },
     ConfigKey {
+        path: "directory.withoutToken",
+        kind: "`true` or `false`",
+        default: KeyDefault::Value("false"),
+        meaning: "Whether `GET /_matrix/client/v3/publicRooms` also answers callers without an access token, as the specification says. Whoever reaches the port then sees the names, topics and sizes of all rooms that are listed.",
+        set: |c, v| one_of(v, &[("true", true), ("false", false)]).map(|v| c.directory.without_token = v),
+        show: |c| json!(c.directory.without_token),
+    },
+    ConfigKey {
         path: "quotas.devices",
         kind: "number, 1 to 1000000",
         default: KeyDefault::Value("100"),

@@ -91,6 +91,7 @@ pub(crate) fn column_of(table: Table) -> DbColumn {
         | Table::Pusher
         | Table::PusherUser
         | Table::WaitingPush
+        | Table::DehydratedDevice
         // Read across rooms, which the family of rooms is not made for.
         | Table::PublicRoomBySize => DbColumn::Account,
     }

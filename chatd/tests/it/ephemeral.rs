@@ -235,6 +235,42 @@ async fn only_members_type_as_themselves_and_strangers_see_no_presence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_ignores_a_user_is_not_told_of_their_presence_and_others_are() {
+    let cluster = Cluster::start("rateLimit: {enabled: false}").await;
+    let (alice, bob, room) = two_in_a_room(&cluster).await;
+    let node = &cluster.nodes[0];
+    let carol = Person::register(node, "carol");
+    carol.does(node, "POST", &format!("/join/{room}"), &json!({})).await;
+    let ignore = |ignored: Value| {
+        let (bob, path) = (&bob, format!("/user/{}/account_data/m.ignored_user_list", bob.id));
+        async move { bob.does(node, "PUT", &path, &json!({"ignored_users": ignored})).await }
+    };
+    ignore(json!({&alice.id: {}})).await;
+    let status = format!("/presence/{}/status", alice.id);
+    let mut carols = String::new();
+    let mut bobs = String::new();
+    // Ignored, and then no more. The other direction is open: whoever is ignored must not learn it.
+    for (message, is_ignored) in [("one", true), ("two", false)] {
+        if !is_ignored {
+            ignore(json!({})).await;
+        }
+        alice.does(node, "PUT", &status, &json!({"presence": "online", "status_msg": message})).await;
+        let says = |answer: &Value| presence(answer, &alice.id).filter(|content| content["status_msg"] == message);
+        carols = carol.sync_until(node, &carols, "alice says it to carol", says).await.1;
+        if is_ignored {
+            // On the same pod, so that it would be here, too.
+            let answer = bob.sync(node, &bobs, 0).await;
+            assert_eq!(presence(&answer, &alice.id), None, "{answer}");
+            bobs = answer["next_batch"].as_str().expect("a token").to_owned();
+        } else {
+            bobs = bob.sync_until(node, &bobs, "alice says it to bob", says).await.1;
+        }
+    }
+    let seen = alice.sync_until(node, "", "bob is there", |answer| presence(answer, &bob.id)).await;
+    assert_eq!(seen.0["presence"], "online");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_presence_everybody_is_offline() {
     let cluster = Cluster::start("rateLimit: {enabled: false}\npresence: {enabled: false}").await;
     let (alice, bob, _) = two_in_a_room(&cluster).await;

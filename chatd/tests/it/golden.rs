@@ -215,6 +215,14 @@ async fn encrypt(cluster: &Cluster, alice: &User, bob: &User) {
     call(alice, "POST", "keys/signatures/upload", signatures).await;
     let messages = json!({"messages": {&alice.session.user_id: {&alice.session.device_id: {"waits": true}}}});
     call(bob, "PUT", "sendToDevice/org.example.message/t1", messages).await;
+    let asleep = json!({
+        "device_id": "ASLEEP", "device_data": {"algorithm": "org.matrix.msc3814.v2", "device_pickle": "kept here"},
+        "device_keys": {
+            "user_id": alice.session.user_id, "device_id": "ASLEEP", "algorithms": ["m.megolm.v1.aes-sha2"],
+            "keys": {"ed25519:ASLEEP": of_alice.0[1].public()}, "signatures": {},
+        },
+    });
+    call(alice, "PUT", "unstable/org.matrix.msc3814.v1/dehydrated_device", asleep).await;
     let backup = json!({"algorithm": "m.megolm_backup.v1", "auth_data": {"kept": "here"}});
     call(alice, "POST", "room_keys/version", backup).await;
     let key = json!({
@@ -253,8 +261,9 @@ async fn forgetful(alice: &User) -> String {
 }
 
 async fn matrix(address: std::net::SocketAddr, method: &str, path: &str, token: &str, body: &str) {
+    let version = if path.starts_with("unstable/") { "" } else { "v3/" };
     let request = format!(
-        "{method} /_matrix/client/v3/{path} HTTP/1.0\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\
+        "{method} /_matrix/client/{version}{path} HTTP/1.0\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -240,6 +240,13 @@ async fn changes_of_devices_wake_those_who_share_a_room_and_no_others() {
     let told = poll.await.expect("no panic");
     assert_eq!(lists(&told["device_lists"]), (vec![bob.user.as_str()], vec![]), "{told}");
 
+    let poll = parked(&token_of(&told));
+    bob.done(one, "PUT", "/devices/D", &json!({"display_name": "laptop"}));
+    let told = poll.await.expect("no panic");
+    assert_eq!(lists(&told["device_lists"]), (vec![bob.user.as_str()], vec![]), "{told}");
+    let named = alice.done(two, "POST", "/keys/query", &json!({"device_keys": {&bob.user: []}}));
+    assert_eq!(named["device_keys"][&bob.user]["D"]["unsigned"]["device_display_name"], "laptop");
+
     let since = token_of(&told);
     let tablet = Device::login(three, "bob", "TABLET");
     tablet.upload(one, &json!({"device_keys": tablet.identity("three")}));

@@ -14,6 +14,7 @@ mod accounts;
 mod administration;
 mod bad_input;
 mod chat;
+mod dehydrated;
 mod endpoints;
 mod ephemeral;
 mod failover;

@@ -185,6 +185,8 @@ async fn an_event_is_found_with_its_surroundings_and_by_its_time() {
     let few = alice.get(&format!("{path}?limit=0&filter={lazy}"));
     let keys = each(&few["state"], "/state_key");
     assert!(keys.contains(&json!(alice.id)) && !keys.contains(&json!(bob.id)), "{keys:?}");
+    let left_out = |event_type: &Value| !each(&few["state"], "/type").contains(event_type);
+    assert!(!types.iter().any(left_out), "all state but the other members: {few}");
     assert_eq!((&few["events_before"], &few["events_after"]), (&json!([]), &json!([])));
     for (token, dir, next) in [(&found["start"], "b", &said[0]), (&found["end"], "f", &said[4])] {
         let token = token.as_str().expect("a token");

@@ -69,7 +69,7 @@ fn error(status: u16, code: &str) -> (u16, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_is_created_as_wished_in_every_version() {
     let test = RoomTest::start().await;
-    for version in ["10", "11", "12"] {
+    for version in ["6", "7", "8", "9", "10", "11", "12"] {
         let room = test.room(
             ALICE,
             json!({"room_version": version, "topic": "Talk", "name": "N", "preset": "public_chat",
@@ -88,6 +88,8 @@ async fn a_room_is_created_as_wished_in_every_version() {
     assert_eq!(capabilities["m.change_password"]["enabled"], true);
     let versions = &capabilities["m.room_versions"];
     assert_eq!((&versions["default"], &versions["available"]["12"]), (&json!("11"), &json!("stable")));
+    assert_eq!(versions["available"].as_object().map(serde_json::Map::len), Some(7), "{versions}");
+    assert_eq!(bad(json!({"room_version": "5"})), error(400, "M_UNSUPPORTED_ROOM_VERSION"));
     let room = test.room(ALICE, json!({}));
     let path = format!("v3/rooms/{room}/state/a.type/");
     let first = test.done(ALICE, "PUT", &path, json!({"k": "v"}));
@@ -144,6 +146,30 @@ async fn the_public_list_is_sorted_searched_and_paged() {
     test.done(ALICE, "PUT", &listed, json!({"visibility": "private"}));
     assert_eq!(test.get(BOB, &listed), json!({"visibility": "private"}));
     assert_eq!(test.get(CAROL, "v3/publicRooms")["chunk"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_public_list_is_for_users_unless_it_is_opened() {
+    const PATH: &str = "/_matrix/client/v3/publicRooms";
+    for is_open in [false, true] {
+        let cluster = Cluster::start(&format!("{QUIET}\ndirectory: {{withoutToken: {is_open}}}")).await;
+        let node = &cluster.nodes[0];
+        let token = register(node, "alice");
+        let create = json!({"visibility": "public", "name": "Lobby"});
+        assert_eq!(call_as(node, &token, "POST", "/_matrix/client/v3/createRoom", &create).0, 200);
+        let (status, list) = call_as(node, &token, "GET", PATH, &Value::Null);
+        assert_eq!((status, &list["chunk"][0]["name"]), (200, &json!("Lobby")));
+        let (status, list) = call_as(node, "", "GET", PATH, &Value::Null);
+        if is_open {
+            // The pod has applied what it has just shown.
+            assert_eq!((status, &list["chunk"][0]["name"]), (200, &json!("Lobby")));
+        } else {
+            assert_eq!((status, &list["errcode"]), (401, &json!("M_MISSING_TOKEN")));
+            let (status, list) = call_as(node, "qat_unknown", "GET", PATH, &Value::Null);
+            assert_eq!((status, &list["errcode"]), (401, &json!("M_UNKNOWN_TOKEN")));
+        }
+        assert_eq!(call_as(node, "", "POST", PATH, &json!({})).0, 401, "a search is for users alone");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

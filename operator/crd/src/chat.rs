@@ -49,6 +49,9 @@ pub struct ChatSpec {
     /// Presence: who is online of those with whom a user shares a room.
     #[serde(default, skip_serializing_if = "PresenceSpec::is_default")]
     pub presence: PresenceSpec,
+    /// Shows the public directory of rooms also to callers without an access token (`GET /_matrix/client/v3/publicRooms`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub directory_without_token: bool,
 }
 
 /// Policy for creating accounts.
@@ -170,6 +173,7 @@ impl Default for ChatSpec {
             session_lifetime: session_lifetime(),
             public_base_url: None,
             presence: PresenceSpec::default(),
+            directory_without_token: false,
         }
     }
 }

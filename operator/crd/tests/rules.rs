@@ -276,7 +276,7 @@ fn fields_with_defaults_that_came_later_are_not_written() {
     let object = with("/spec/chat/presence", json!({"enabled": true, "podTimeout": "30s"}));
     let object: quorate_crd::ChatCluster = serde_json::from_value(object).expect("an object");
     let chat = serde_json::to_value(object.spec.chat).expect("JSON");
-    for field in ["accounts", "presence", "publicBaseURL"] {
+    for field in ["accounts", "presence", "publicBaseURL", "directoryWithoutToken"] {
         assert!(chat.get(field).is_none(), "{field}: {chat}");
     }
 }

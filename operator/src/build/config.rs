@@ -36,6 +36,8 @@ struct ChatdConfig<'a> {
     public_base_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     presence: Option<PresenceConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory: Option<DirectoryConfig>,
     log: LogConfig,
     #[serde(skip_serializing_if = "Option::is_none")]
     traces: Option<TraceConfig<'a>>,
@@ -90,6 +92,12 @@ struct RateLimit {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DirectoryConfig {
+    without_token: bool,
+}
+
+#[derive(Serialize)]
 struct LogConfig {
     format: &'static str,
     level: &'static str,
@@ -141,6 +149,7 @@ pub fn config_text(cluster: &ValidCluster) -> String {
         session_lifetime: _,
         public_base_url,
         presence: _,
+        directory_without_token,
     } = &cluster.spec.chat;
     let LogSpec { format, level: least } = cluster.spec.log;
     // On Linux `[::]` covers both families; on an IPv4-only cluster the kernel may support no other.
@@ -173,6 +182,7 @@ pub fn config_text(cluster: &ValidCluster) -> String {
         rate_limit: rate_limit_config(rate_limit, duration_text(times.rate_limit_per)),
         public_base_url: public_base_url.as_deref(),
         presence: presence_config(cluster),
+        directory: directory_without_token.then_some(DirectoryConfig { without_token: true }),
         log: LogConfig {
             format: match format {
                 LogFormat::Json => "json",

@@ -92,6 +92,7 @@ fn values() -> Vec<(&'static str, Value, &'static str)> {
         ("chat.publicBaseURL", json!("https://chat.example.org"), "publicBaseUrl: https://chat.example.org"),
         ("chat.presence.enabled", json!(false), "presence:\n  enabled: false"),
         ("chat.presence.podTimeout", json!("44s"), "podTimeout: 44s"),
+        ("chat.directoryWithoutToken", json!(true), "directory:\n  withoutToken: true"),
         ("log.format", json!("text"), "format: text"),
         ("log.level", json!("debug"), "level: debug"),
         ("traces.endpoint", json!("http://collector:4317"), "endpoint: http://collector:4317"),

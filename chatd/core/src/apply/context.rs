@@ -256,13 +256,23 @@ impl<'a> ApplyContext<'a> {
         user: &str,
         step: impl FnOnce(&mut ApplyContext<'_>) -> ApplyResult<T>,
     ) -> ApplyResult<T> {
+        self.as_device(user, "", step)
+    }
+
+    /// Takes a step for a device, whether or not it has a session.
+    pub(super) fn as_device<T>(
+        &mut self,
+        user: &str,
+        device_id: &str,
+        step: impl FnOnce(&mut ApplyContext<'_>) -> ApplyResult<T>,
+    ) -> ApplyResult<T> {
         let mut inner = ApplyContext {
             rows: &mut *self.rows,
             server_name: self.server_name,
             time_ms: self.time_ms,
             stamp: self.stamp,
             user,
-            device_id: "",
+            device_id,
             transaction_id: "",
             first: self.first,
             touched: std::mem::take(&mut self.touched),

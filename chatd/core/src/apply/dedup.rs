@@ -238,6 +238,8 @@ fn transaction_scope(kind: &Kind) -> TransactionScope<'_> {
         Kind::Administer(_) => "administer",
         Kind::SetPusher(_) => "set_pusher",
         Kind::AdvancePush(_) => "advance_push",
+        Kind::PutDehydratedDevice(_) => "put_dehydrated_device",
+        Kind::DeleteDehydratedDevice(_) => "delete_dehydrated_device",
     }])
 }
 

@@ -1,7 +1,7 @@
 //! Devices of an account: listing them, and removing one with everything that belongs to it.
 
 use super::context::{ApplyContext, ApplyResult};
-use super::{device_keys, pusher, sequence, to_device};
+use super::{dehydrated, device_keys, pusher, sequence, to_device};
 use crate::proto::store;
 use crate::table::{self, ScanControl, ScanRange, Table, TableRead as _, key};
 
@@ -49,6 +49,7 @@ pub(super) fn remove_device(
     pusher::forget_pushers(context, localpart, device_id)?;
     to_device::forget_queue(context, localpart, device_id, forgettable)?;
     device_keys::forget_device_keys(context, localpart, device_id, forgettable)?;
+    dehydrated::forget_dehydrated(context, localpart, device_id)?;
     Ok(true)
 }
 

@@ -2,10 +2,11 @@
 
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use super::device::{MAX_FORGOTTEN, remove_device};
+use super::key_changes::note_key_change;
 use super::session::MAX_DISPLAY_NAME_BYTES;
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
-use crate::table::{self, Table, key};
+use crate::table::{self, Table, TableRead as _, key};
 
 /// Maximum number of devices that one command removes: some hundred rows, which take far less than a millisecond.
 pub const MAX_DEVICES_REMOVED: usize = 64;
@@ -39,9 +40,17 @@ pub(super) fn apply_name_device(
     let Some(device) = table::fetch_row::<store::Device>(&context.rows, Table::Device, &key)? else {
         return refuse(Reason::DeviceNotFound, "you have no such device");
     };
+    if device.display_name == command.display_name {
+        return Ok(CommandAnswer::done());
+    }
+    let is_shown_to_others = context.rows.get(Table::DeviceKeys, &key)?.is_some();
     let row = store::Device { display_name: command.display_name.clone(), ..device };
     context.rows.put(Table::Device, key, table::encode_value(&row));
     context.touched.user(context.user);
+    if is_shown_to_others {
+        // With its keys, so that they are to be looked at again.
+        note_key_change(context, context.user)?;
+    }
     Ok(CommandAnswer::done())
 }
 
@@ -51,6 +60,7 @@ mod tests {
     use crate::proto::log::Envelope;
     use crate::proto::log::command::Kind;
     use crate::query::SessionState;
+    use crate::testing::keys::device_keys;
     use crate::testing::{World, command, session, world};
 
     fn with_two() -> World {
@@ -115,5 +125,22 @@ mod tests {
         assert_eq!(world.rejected(foreign), Reason::DeviceNotFound);
         assert_eq!(world.rejected(long), Reason::TooLarge);
         assert_eq!(devices(&world, "alice")[1], ("E".to_owned(), "tablet".to_owned()));
+    }
+
+    #[test]
+    fn another_name_of_a_device_with_keys_is_told_to_those_who_see_its_keys() {
+        let mut world = with_two();
+        let put = log::PutDeviceKeys { device_keys: device_keys("alice", "D", "one"), ..log::PutDeviceKeys::default() };
+        let put = world.by("alice", Kind::PutDeviceKeys(put));
+        world.accepted(put);
+        let mut told = |device: &str, name: &str| {
+            let name = log::NameDevice { device_id: device.into(), display_name: name.into() };
+            let envelope = world.by("alice", Kind::NameDevice(name));
+            let touched = world.apply(vec![envelope]).remove(0).touched;
+            touched.keys.into_iter().map(|hint| hint.localpart).collect::<Vec<_>>()
+        };
+        assert_eq!(told("D", "laptop"), ["alice"]);
+        assert_eq!(told("D", "laptop"), Vec::<String>::new(), "it is the same name");
+        assert_eq!(told("E", "tablet"), Vec::<String>::new(), "nobody else is shown a device without keys");
     }
 }

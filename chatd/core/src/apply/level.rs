@@ -90,7 +90,9 @@ fn current_level_of(envelope: &Envelope) -> u32 {
         | Kind::FileReport(_)
         | Kind::Administer(_)
         | Kind::SetPusher(_)
-        | Kind::AdvancePush(_) => 1,
+        | Kind::AdvancePush(_)
+        | Kind::PutDehydratedDevice(_)
+        | Kind::DeleteDehydratedDevice(_) => 1,
     }
 }
 

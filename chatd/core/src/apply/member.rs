@@ -206,8 +206,8 @@ fn entry_rights(context: &ApplyContext<'_>, room: &RoomHandle, change: Change) -
     let rule = json::string_field(&content, "join_rule").unwrap_or("invite");
     Ok(EntryRights {
         open: rule == "public",
-        knock: matches!(rule, "knock" | "knock_restricted"),
-        vouched: matches!(rule, "restricted" | "knock_restricted") && is_vouched(context, &content)?,
+        knock: room.version().takes_knocks(rule),
+        vouched: room.version().is_restricted(rule) && is_vouched(context, &content)?,
     })
 }
 

@@ -31,7 +31,9 @@ pub(super) fn make_room(
     if max_devices == 0 {
         return Ok(());
     }
-    let devices = list_devices(context, localpart, MAX_LOOKED_AT)?;
+    let mut devices = list_devices(context, localpart, MAX_LOOKED_AT)?;
+    // A dehydrated device is never used, and there is one at most: it is not the one that is missed least.
+    devices.retain(|(_, device)| !device.token_hash.is_empty());
     let excess = (devices.len() + 1).saturating_sub(max_devices).min(MAX_REMOVED);
     if excess == 0 {
         return Ok(());

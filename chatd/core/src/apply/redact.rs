@@ -75,8 +75,9 @@ fn redact_event(
 }
 
 /// Brings the room's row in line with what remains of a piece of its state: the lifetime that a retention event asked
-/// for is lost, and version 10 does not keep the power that invitations need. What remains of memberships, join rules and
-/// history visibility says the same as before.
+/// for is lost, and versions before 11 do not keep the power that invitations need. What remains of memberships, join
+/// rules and history visibility says the same as before, except that versions before 8 forget which rooms a join rule
+/// names, which matters to none of them.
 fn take_over_redaction(
     context: &ApplyContext<'_>,
     room: &mut RoomHandle,

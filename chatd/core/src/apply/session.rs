@@ -58,16 +58,7 @@ pub(super) fn put_session(
     localpart: &str,
     new: &log::NewSession,
 ) -> ApplyResult<outcome::Kind> {
-    let id_fits = !new.device_id.is_empty() && new.device_id.len() <= MAX_DEVICE_ID_BYTES;
-    if !id_fits || new.device_id.contains('\0') {
-        return refuse(
-            Reason::Invalid,
-            format!("a device id must have 1 to {MAX_DEVICE_ID_BYTES} bytes, none of them zero"),
-        );
-    }
-    if new.display_name.len() > MAX_DISPLAY_NAME_BYTES {
-        return refuse(Reason::TooLarge, format!("a device's name must have at most {MAX_DISPLAY_NAME_BYTES} bytes"));
-    }
+    check_device_names(&new.device_id, &new.display_name)?;
     if new.address.len() > MAX_ADDRESS_BYTES {
         return refuse(Reason::TooLarge, format!("an address must have at most {MAX_ADDRESS_BYTES} bytes"));
     }
@@ -120,6 +111,21 @@ pub(super) fn put_session(
     Ok(opened_outcome(context, localpart, &new.device_id, token_expires_ms))
 }
 
+/// Refuses an id or a name that no device can have.
+pub(super) fn check_device_names(device_id: &str, display_name: &str) -> ApplyResult<()> {
+    let id_fits = !device_id.is_empty() && device_id.len() <= MAX_DEVICE_ID_BYTES;
+    if !id_fits || device_id.contains('\0') {
+        return refuse(
+            Reason::Invalid,
+            format!("a device id must have 1 to {MAX_DEVICE_ID_BYTES} bytes, none of them zero"),
+        );
+    }
+    if display_name.len() > MAX_DISPLAY_NAME_BYTES {
+        return refuse(Reason::TooLarge, format!("a device's name must have at most {MAX_DISPLAY_NAME_BYTES} bytes"));
+    }
+    Ok(())
+}
+
 /// Refuses a hash that is not that of a new token.
 pub(super) fn check_fresh(context: &ApplyContext<'_>, hash: &[u8]) -> ApplyResult<()> {
     if hash.len() != TOKEN_HASH_BYTES || context.rows.get(Table::Token, hash)?.is_some() {
@@ -164,7 +170,9 @@ fn going_on(
         return Ok(None);
     }
     let key = key::device_key(localpart, &new.device_id);
-    let Some(old) = table::fetch_row::<store::Device>(&context.rows, Table::Device, &key)? else { return Ok(None) };
+    let old = table::fetch_row::<store::Device>(&context.rows, Table::Device, &key)?;
+    // A dehydrated device has no session to continue: it gives way to the new one.
+    let Some(old) = old.filter(|old| !old.token_hash.is_empty()) else { return Ok(None) };
     device::remove_tokens(context, &old);
     context.touched.session(localpart);
     // The sequences belong to streams of the old session; what those still have to send is sent again as a new

@@ -334,6 +334,7 @@ mod tests {
         for (room, event_type, content) in [
             (old_id.as_str(), "m.tag", r#"{"tags":{"u.x":{}}}"#.to_owned()),
             ("", "m.direct", format!(r#"{{"@alice:a.org":["{old_id}"]}}"#)),
+            ("", "m.push_rules", format!(r#"{{"global":{{"room":[{{"actions":[],"rule_id":"{old_id}"}}]}}}}"#)),
         ] {
             let put = log::PutAccountData {
                 room_id: room.into(),
@@ -353,6 +354,10 @@ mod tests {
         assert_eq!(tags, r#"{"tags":{"u.x":{}}}"#);
         let direct = view.account_data("bob", None, "m.direct").unwrap().unwrap();
         assert!(std::str::from_utf8(&direct).unwrap().contains(&new_id));
+        let rules = view.account_data("bob", None, "m.push_rules").unwrap().unwrap();
+        let rules = serde_json::from_slice::<Value>(&rules).unwrap();
+        let ids: Vec<_> = rules["global"]["room"].as_array().unwrap().iter().map(|rule| &rule["rule_id"]).collect();
+        assert_eq!(ids, [&json!(old_id), &json!(new_id)]);
     }
 
     #[test]

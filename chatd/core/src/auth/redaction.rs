@@ -24,7 +24,9 @@ pub(crate) fn check_power(levels: &Levels, localpart: &str, is_own: bool) -> Res
 /// Returns the content that remains when an event of this type is redacted in a room of this version.
 pub(crate) fn redacted_content(version: RoomVersion, event_type: &str, content: &[u8]) -> Bytes {
     let kept: &[&str] = match event_type {
-        // Version 11 keeps more of these types.
+        // Later versions keep more of these types.
+        "m.room.member" if version < RoomVersion::V9 => &["membership"],
+        "m.room.join_rules" if version < RoomVersion::V8 => &["join_rule"],
         "m.room.create" if version < RoomVersion::V11 => &["creator"],
         "m.room.member" if version < RoomVersion::V11 => &["membership", "join_authorised_via_users_server"],
         "m.room.power_levels" if version < RoomVersion::V11 => {
@@ -59,6 +61,24 @@ fn keep_signed(invite: &mut serde_json::Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn older_versions_keep_less_of_the_state_that_lets_members_of_other_rooms_in() {
+        let member = br#"{"join_authorised_via_users_server":"@a:x","membership":"join"}"#;
+        let rules = br#"{"allow":[],"join_rule":"restricted"}"#;
+        let kept = |version| {
+            let kept = [("m.room.member", &member[..]), ("m.room.join_rules", &rules[..])];
+            kept.map(|(event_type, content)| redacted_content(version, event_type, content).len() == content.len())
+        };
+        assert_eq!(kept(RoomVersion::V7), [false, false]);
+        assert_eq!(kept(RoomVersion::V8), [false, true]);
+        assert_eq!(kept(RoomVersion::V9), [true, true]);
+        assert_eq!(redacted_content(RoomVersion::V6, "m.room.member", member), r#"{"membership":"join"}"#);
+        assert_eq!(
+            redacted_content(RoomVersion::V6, "m.room.create", br#"{"creator":"@a:x","x":1}"#),
+            r#"{"creator":"@a:x"}"#
+        );
+    }
 
     #[test]
     fn a_message_loses_everything_and_state_keeps_what_rules_need() {

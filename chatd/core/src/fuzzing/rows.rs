@@ -37,6 +37,7 @@ pub(super) fn fuzz_row(bytes: &[u8]) -> bool {
         Table::ReceiptChange => fuzz_value::<store::ReceiptChange>(*table, &value),
         Table::ReceiptPlace => fuzz_value::<store::ReceiptPlace>(*table, &value),
         Table::DeviceKeys => fuzz_value::<store::DeviceKeys>(*table, &value),
+        Table::DehydratedDevice => fuzz_value::<store::DehydratedDevice>(*table, &value),
         Table::KeyStock => fuzz_value::<store::KeyStock>(*table, &value),
         Table::OneTimeKey => fuzz_value::<store::OneTimeKey>(*table, &value),
         Table::CrossSigningKey => fuzz_value::<store::CrossSigningKey>(*table, &value),

@@ -9,8 +9,8 @@ use crate::proto::store::token::Use;
 use crate::rows;
 use crate::table::{self, ReadError, Table, TableRead, key};
 
-/// Checks that each token is one of the device that it names, that no device lacks a token, and that each belongs to an
-/// account that exists.
+/// Checks that each token is one of the device that it names, that no device lacks a token unless it is dehydrated, and
+/// that each belongs to an account that exists.
 ///
 /// # Errors
 /// Fails if the property does not hold or a row cannot be read.
@@ -32,13 +32,39 @@ pub fn devices_and_tokens_agree(rows: &dyn TableRead) -> InvariantResult {
         ensure_holds(account.is_some(), NAME, || format!("there is no account {}", token.localpart))?;
     }
     let mut named = 0;
-    for (_, value) in all_rows(rows, Table::Device)? {
+    for (key, value) in all_rows(rows, Table::Device)? {
         let device: store::Device = table::decode_value(Table::Device, value)?;
+        if is_dehydrated(rows, &key)? {
+            ensure_holds(device.token_hash.is_empty(), NAME, || format!("{key:?} is dehydrated and has a token"))?;
+            continue;
+        }
         let store::Device { refresh_hash, old_token_hash, old_refresh_hash, login_token_hash, .. } = device;
         let others = [refresh_hash, old_token_hash, old_refresh_hash, login_token_hash];
         named += 1 + others.iter().filter(|hash| !hash.is_empty()).count();
     }
     ensure_holds(named == tokens.len(), NAME, || format!("devices name {named} tokens, there are {}", tokens.len()))
+}
+
+/// Checks that each dehydrated device is a device.
+///
+/// # Errors
+/// Fails if the property does not hold or a row cannot be read.
+pub fn dehydrated_devices_are_devices(rows: &dyn TableRead) -> InvariantResult {
+    const NAME: &str = "dehydrated_devices_are_devices";
+    for (localpart, value) in all_rows(rows, Table::DehydratedDevice)? {
+        let row: store::DehydratedDevice = table::decode_value(Table::DehydratedDevice, value)?;
+        let device = key::device_key(&String::from_utf8_lossy(&localpart), &row.device_id);
+        let exists = rows.get(Table::Device, &device)?.is_some();
+        ensure_holds(exists, NAME, || format!("there is no device {device:?}"))?;
+    }
+    Ok(())
+}
+
+/// Returns `true` if the device with this key is the dehydrated one of its account.
+fn is_dehydrated(rows: &dyn TableRead, device: &[u8]) -> Result<bool, ReadError> {
+    let Some(localpart) = key::leading_localpart(device) else { return Ok(false) };
+    let row = table::fetch_row::<store::DehydratedDevice>(rows, Table::DehydratedDevice, &key::account_key(localpart))?;
+    Ok(row.is_some_and(|row| key::device_key(localpart, &row.device_id) == device))
 }
 
 /// Checks that the answer to a retry is still true: the event that it names exists in its place and carries the

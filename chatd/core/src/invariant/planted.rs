@@ -55,6 +55,14 @@ fn good() -> MemTable {
     let put = log::PutDeviceKeys { device_keys, one_time_keys: keys, fallback_keys: Vec::new() };
     let put = world.by("alice", Kind::PutDeviceKeys(put));
     world.accepted(put);
+    let dehydrated = log::PutDehydratedDevice {
+        device_id: "ASLEEP".into(),
+        data: Bytes::from_static(b"{}"),
+        device_keys: self::device_keys("alice", "ASLEEP", "two"),
+        ..log::PutDehydratedDevice::default()
+    };
+    let put = world.by("alice", Kind::PutDehydratedDevice(dehydrated));
+    world.accepted(put);
     let set = log::SetPusher {
         app_id: "app".into(),
         pushkey: "key".into(),
@@ -105,7 +113,7 @@ fn lose(rows: &mut MemTable, table: Table) {
 /// Fault in the state, and the invariant that must notice it.
 type Fault = (&'static str, fn(&mut MemTable));
 
-const FAULTS: [Fault; 34] = [
+const FAULTS: [Fault; 35] = [
     ("timeline_and_index_agree", |rows| lose(rows, Table::EventRoom)),
     ("timeline_and_index_agree", |rows| lose(rows, Table::Timeline)),
     ("time_never_goes_back", |rows| {
@@ -169,6 +177,9 @@ const FAULTS: [Fault; 34] = [
         edit::<store::Room>(rows, Table::Room, |_| true, |room| room.max_lifetime_ms += 1);
     }),
     ("devices_and_tokens_agree", |rows| lose(rows, Table::Token)),
+    ("dehydrated_devices_are_devices", |rows| {
+        edit::<store::DehydratedDevice>(rows, Table::DehydratedDevice, |_| true, |row| row.device_id = "E".into());
+    }),
     ("dedup_outcomes_point_to_their_events", |rows| {
         edit::<store::Dedup>(rows, Table::Dedup, |row| !row.event.is_empty(), |row| row.time_ms += 1);
     }),

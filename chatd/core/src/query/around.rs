@@ -1,10 +1,9 @@
 //! Events around a given event, and the state there.
 
-use super::state::StateVersions;
 use super::{EventFilter, QueryError, RoomEvent, StateView};
 use crate::id::{self, Position, RoomNumber};
-use crate::rows::{self, event_type};
-use crate::table::{ScanDirection, key};
+use crate::rows;
+use crate::table::ScanDirection;
 use std::collections::BTreeSet;
 
 /// An event and its neighbours.
@@ -70,32 +69,15 @@ impl StateView<'_> {
         };
         Ok(EventSurroundings { event, before: before.events, after: after.events, start, end, state_at })
     }
-
-    /// Returns the state at a position that [`EventSurroundings::state_at`] gave the reader, with the members among
-    /// `only` and no others.
-    ///
-    /// # Errors
-    /// Fails if the state cannot be read.
-    pub fn state_with_members(
-        &self,
-        localpart: &str,
-        room: RoomNumber,
-        at: Position,
-        only: &BTreeSet<String>,
-    ) -> Result<Vec<RoomEvent>, QueryError> {
-        let sight = self.sight(room, localpart)?;
-        let mut versions: StateVersions = self.versions(room, &key::room_key(room), at)?;
-        versions.retain(|(event_type, state_key), _| event_type != event_type::MEMBER || only.contains(state_key));
-        let events = self.events(room, &self.room_id(room)?, versions.into_values())?;
-        Ok(events.into_iter().map(|event| event.shown_to(&sight)).collect())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::log::set_membership::Change;
+    use crate::query::StateScope;
     use crate::testing::world;
+    use std::sync::Arc;
 
     #[test]
     fn neighbours_come_from_both_sides_and_lead_on_without_a_gap() {
@@ -133,7 +115,8 @@ mod tests {
         let filter = EventFilter { senders: Some(vec!["@alice:a.org".into()]), ..EventFilter::default() };
         let found = world.view().event_surroundings("carol", room, &id::event_id(two), 4, &filter).unwrap();
         assert_eq!((found.event.position, found.before[0].position, found.state_at), (two, one, Some(topic)));
-        let state = world.view().state_with_members("carol", room, topic, &found.senders()).unwrap();
+        let scope = StateScope::WithMembers(Arc::new(found.senders()));
+        let state = world.view().state_part_for("carol", room, &scope, topic, None).unwrap().events;
         let members: Vec<_> = state.iter().filter(|event| event.is_state("m.room.member")).collect();
         assert_eq!(members.iter().filter_map(|event| event.state_key.as_deref()).count(), 2);
         assert!(state.iter().any(|event| event.position == topic));

@@ -77,7 +77,7 @@ impl StateView<'_> {
         if self.is_deleted(room.room)? {
             return Ok(false);
         }
-        if room.world_readable || matches!(room.join_rule.as_str(), "public" | "knock" | "knock_restricted") {
+        if room.world_readable || room.join_rule == "public" || room.version.takes_knocks(&room.join_rule) {
             return Ok(true);
         }
         let Some(localpart) = localpart else { return Ok(false) };

@@ -6,7 +6,7 @@
 use super::members::MemberPage;
 use super::rooms::{RoomMembership, RoomSummary};
 use super::state::key_after;
-use super::{EventPage, PAGE_BYTES, QueryError, RoomEvent, StateCursor, StatePart, StateView};
+use super::{EventPage, PAGE_BYTES, QueryError, RoomEvent, StateCursor, StatePart, StateScope, StateView};
 use crate::id::{ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
@@ -24,8 +24,8 @@ impl StateView<'_> {
         Ok(readable_now(&self.sight(room, localpart)?)?.unwrap_or_else(|| self.now()))
     }
 
-    /// Returns a part of the state, all of it or of one type, at a position that [`StateView::state_place`] or a similar
-    /// method gave the reader. Otherwise like [`StateView::state_part`].
+    /// Returns a part of the state at a position that [`StateView::state_place`] or a similar method gave the reader.
+    /// Otherwise like [`StateView::state_part`].
     ///
     /// # Errors
     /// Fails as [`StateView::state_part`] does.
@@ -33,12 +33,12 @@ impl StateView<'_> {
         &self,
         localpart: &str,
         room: RoomNumber,
-        event_type: Option<&str>,
+        scope: &StateScope,
         at: Position,
         from: Option<&StateCursor>,
     ) -> Result<StatePart, QueryError> {
         let sight = self.sight(room, localpart)?;
-        let part = self.state_part(room, event_type, at, from)?;
+        let part = self.state_part(room, scope, at, from)?;
         Ok(StatePart { events: events_shown_to(part.events, &sight), next: part.next })
     }
 

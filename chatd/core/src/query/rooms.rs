@@ -213,14 +213,11 @@ impl StateView<'_> {
         let rules = rows::state_event(self.rows, room, event_type::JOIN_RULES, "", at)?;
         let rules = rules.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
         let join_rule = json::string_field(&rules, "join_rule").unwrap_or_default().to_owned();
-        let allowed_rooms = if matches!(join_rule.as_str(), "restricted" | "knock_restricted") {
-            allowed_rooms(&rules)
-        } else {
-            Vec::new()
-        };
+        let row = self.room_row(room)?;
+        let version = RoomVersion::of_row(&row);
+        let allowed_rooms = if version.is_restricted(&join_rule) { allowed_rooms(&rules) } else { Vec::new() };
         let visibility = rows::state_event(self.rows, room, event_type::HISTORY_VISIBILITY, "", at)?;
         let visibility = visibility.map(|(_, event)| HistoryVisibility::of(&event.content));
-        let row = self.room_row(room)?;
         Ok(RoomSummary {
             name: text(event_type::NAME, "name")?,
             topic: text(event_type::TOPIC, "topic")?,
@@ -229,7 +226,7 @@ impl StateView<'_> {
             join_rule,
             allowed_rooms,
             encryption: text(event_type::ENCRYPTION, "algorithm")?,
-            version: RoomVersion::of_row(&row),
+            version,
             world_readable: visibility == Some(HistoryVisibility::WorldReadable),
             guest_can_join: text(event_type::GUEST_ACCESS, "guest_access")? == "can_join",
             room_type: row.room_type,

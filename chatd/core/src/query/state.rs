@@ -2,9 +2,10 @@
 
 use super::{QueryError, RoomEvent, StateView};
 use crate::id::{Position, RoomNumber};
-use crate::rows;
+use crate::rows::{self, event_type};
 use crate::table::{ScanControl, ScanRange, Table, key};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Maximum number of versions of one (type, state key) that are walked over before the one in effect is looked up. Most
 /// state has one version, and a topic that was changed ten thousand times costs no more than this.
@@ -117,22 +118,67 @@ impl StateView<'_> {
         }
     }
 
-    /// Returns a part of a room's state at a position, all of it or of one type, continuing after an earlier part.
-    /// Parts of the same position make up the state at that position, however much happens between them.
+    /// Returns the versions of a part of the state that has no other members than these, beginning at a key. However many
+    /// members the room has, only these are looked up.
+    fn versions_with_members(
+        &self,
+        room: RoomNumber,
+        from: Vec<u8>,
+        at: Position,
+        only: &BTreeSet<String>,
+    ) -> Result<SomeVersions, QueryError> {
+        let members = key::state_of_type(room, event_type::MEMBER);
+        let after_members = key::after_prefix(&members);
+        let mut found = Vec::new();
+        if from < members {
+            let (versions, next) = self.some_versions(room, from.clone(), &members, at, PART_EVENTS)?;
+            if next.is_some() {
+                return Ok((versions, next));
+            }
+            found = versions;
+        }
+        let mut wanted: Vec<_> =
+            only.iter().map(|user| (key::state_prefix(room, event_type::MEMBER, user), user)).collect();
+        // The order of keys, which is not that of user ids, so that a part can end between two of them.
+        wanted.sort_unstable();
+        for (key, user) in wanted {
+            let version =
+                if key < from { None } else { rows::state_version(self.rows, room, event_type::MEMBER, user, at)? };
+            found.extend(version.map(|version| ((event_type::MEMBER.to_owned(), user.clone()), version)));
+        }
+        let rest = from.max(after_members);
+        if found.len() >= PART_EVENTS {
+            return Ok((found, Some(rest)));
+        }
+        let (versions, next) =
+            self.some_versions(room, rest, &key::after_prefix(&key::room_key(room)), at, PART_EVENTS)?;
+        found.extend(versions);
+        Ok((found, next))
+    }
+
+    /// Returns a part of a room's state at a position, continuing after an earlier part. Parts of the same scope and
+    /// position make up the state at that position, however much happens between them.
     ///
     /// # Errors
     /// [`QueryError::RoomNotFound`] if there is no such room.
     pub fn state_part(
         &self,
         room: RoomNumber,
-        event_type: Option<&str>,
+        scope: &StateScope,
         at: Position,
         from: Option<&StateCursor>,
     ) -> Result<StatePart, QueryError> {
-        let prefix = event_type.map_or_else(|| key::room_key(room), |event_type| key::state_of_type(room, event_type));
+        let prefix = match scope {
+            StateScope::All | StateScope::WithMembers(_) => key::room_key(room),
+            StateScope::Members => key::state_of_type(room, event_type::MEMBER),
+        };
         let start = from.map_or_else(|| prefix.clone(), |cursor| cursor.0.clone());
-        let end = key::after_prefix(&prefix);
-        let (versions, mut next) = self.some_versions(room, start, &end, at, PART_EVENTS)?;
+        let (versions, mut next) = match scope {
+            StateScope::All | StateScope::Members => {
+                self.some_versions(room, start, &key::after_prefix(&prefix), at, PART_EVENTS)?
+            }
+            StateScope::WithMembers(only) => self.versions_with_members(room, start, at, only)?,
+        };
         let room_id = self.room_id(room)?;
         let mut events = Vec::new();
         let mut bytes = 0;
@@ -175,6 +221,17 @@ impl StateView<'_> {
     }
 }
 
+/// Scope of what is wanted of a room's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateScope {
+    /// All of it.
+    All,
+    /// The member events.
+    Members,
+    /// All but the member events, and those of the users with these ids.
+    WithMembers(Arc<BTreeSet<String>>),
+}
+
 /// Cursor at the end of a part of a room's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateCursor(Vec<u8>);
@@ -213,6 +270,7 @@ pub(super) fn after_position(prefix: &[u8], at: Position) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::log::set_membership::Change;
     use crate::query::{FeedScope, PAGE_BYTES, SyncFilter, SyncRequest};
     use crate::testing::{World, world};
 
@@ -230,7 +288,7 @@ mod tests {
         let (at, mut whole) = (world.view().now(), world.view().state(room, None).unwrap());
         let (mut given, mut from, mut parts) = (Vec::new(), None, 0);
         loop {
-            let part = world.view().state_part(room, None, at, from.as_ref()).unwrap();
+            let part = world.view().state_part(room, &StateScope::All, at, from.as_ref()).unwrap();
             given.extend(part.events);
             parts += 1;
             let envelope = world.event("alice", &room_id, "t", Some("0003"), r#"{"n":2}"#);
@@ -242,8 +300,47 @@ mod tests {
         whole.sort_by_key(|event| event.position);
         assert_eq!(given, whole);
         assert!(parts >= 2);
-        let of_type = world.view().state_part(room, Some("m.room.member"), at, None).unwrap();
-        assert_eq!((of_type.events.len(), of_type.next), (1, None));
+        let members = world.view().state_part(room, &StateScope::Members, at, None).unwrap();
+        assert_eq!((members.events.len(), members.next), (1, None));
+    }
+
+    #[test]
+    fn parts_with_some_members_make_the_state_without_the_others() {
+        let mut world = world(&["alice", "bob", "carol", "dave"]);
+        let (room, room_id) = world.public_room("alice");
+        for user in ["bob", "carol", "dave"] {
+            world.moved(user, &room_id, Change::Join, "");
+        }
+        let long = "x".repeat(60_000);
+        // Types before and after that of members in the order of keys, which compare lengths first.
+        for (event_type, count) in [("u", PART_EVENTS + 1), ("t", 5), ("a.type.longer.than.that.of.members", 5)] {
+            for n in 0..count {
+                let content = if count == 5 { format!(r#"{{"x":"{long}"}}"#) } else { "{}".to_owned() };
+                let envelope = world.event("alice", &room_id, event_type, Some(&n.to_string()), &content);
+                world.accepted(envelope);
+            }
+        }
+        let only: BTreeSet<_> = ["@bob:a.org", "@dave:a.org", "@nobody:a.org"].map(String::from).into();
+        let scope = StateScope::WithMembers(Arc::new(only.clone()));
+        let view = world.view();
+        let mut expected = view.state(room, None).unwrap();
+        expected.retain(|event| {
+            event.event_type != event_type::MEMBER || event.state_key.as_ref().is_some_and(|user| only.contains(user))
+        });
+        let (mut given, mut from, mut parts) = (Vec::new(), None, 0);
+        loop {
+            let part = view.state_part(room, &scope, view.now(), from.as_ref()).unwrap();
+            assert!(part.events.iter().map(RoomEvent::weight).sum::<usize>() < PART_BYTES + 70_000);
+            given.extend(part.events);
+            parts += 1;
+            let Some(next) = part.next else { break };
+            from = Some(next);
+        }
+        given.sort_by_key(|event| event.position);
+        expected.sort_by_key(|event| event.position);
+        assert_eq!(given, expected);
+        assert_eq!(given.iter().filter(|event| event.event_type == event_type::MEMBER).count(), 2);
+        assert!(parts > 3, "{parts}");
     }
 
     #[test]

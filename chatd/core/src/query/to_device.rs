@@ -46,6 +46,18 @@ impl StateView<'_> {
         after: Option<Position>,
         until: Position,
     ) -> Result<QueuedMessages, QueryError> {
+        self.some_queued_messages(localpart, device_id, after, until, MAX_QUEUED_MESSAGES)
+    }
+
+    /// Returns messages like [`StateView::queued_messages`], at most `at_most` of them.
+    pub(super) fn some_queued_messages(
+        &self,
+        localpart: &str,
+        device_id: &str,
+        after: Option<Position>,
+        until: Position,
+        at_most: usize,
+    ) -> Result<QueuedMessages, QueryError> {
         let mut out = QueuedMessages::default();
         let after = after.map(|after| self.clamp(after));
         let Some(oldest) = self.oldest_queued_message(localpart, device_id)? else { return Ok(out) };
@@ -64,7 +76,7 @@ impl StateView<'_> {
         let mut bytes = 0;
         let mut last = until;
         self.rows.scan(&ScanRange::between(Table::ToDevice, &from, &end), &mut |(key, value)| {
-            if out.messages.len() == MAX_QUEUED_MESSAGES || bytes >= PAGE_BYTES {
+            if out.messages.len() >= at_most || bytes >= PAGE_BYTES {
                 out.given_to = Some(last);
                 return Ok(ScanControl::Stop);
             }

@@ -16,7 +16,7 @@ use ruma::api::client::room::{Visibility, aliases};
 use ruma::directory::{Filter, PublicRoomsChunk};
 use ruma::{OwnedRoomAliasId, OwnedServerName, UInt};
 
-/// Number of rooms on a page if the request does not say.
+/// Number of rooms on a page if the request does not say, and at most for a caller without a session.
 const DEFAULT_ROOMS: usize = 100;
 /// Maximum number of rooms on a page.
 const MAX_ROOMS: usize = 500;
@@ -30,7 +30,7 @@ pub(super) fn directory_routes(routes: EndpointRoutes) -> EndpointRoutes {
         .with_session("room_aliases", list_aliases)
         .open_read("visibility_get", get_visibility)
         .with_session("visibility_set", set_visibility)
-        .with_session("public_rooms", all_public_rooms)
+        .read_if_open("public_rooms", |context: &MatrixContext| context.service.directory_is_open(), all_public_rooms)
         .with_session("public_rooms_search", search_public_rooms)
 }
 
@@ -105,11 +105,17 @@ async fn set_visibility(
 
 async fn all_public_rooms(
     context: MatrixContext,
-    _session: CallerSession,
+    session: Option<CallerSession>,
     request: get_public_rooms::v3::Request,
 ) -> Result<get_public_rooms::v3::Response, MatrixError> {
-    let wish = directory_query(request.since.as_deref(), request.limit, &Filter::new())?;
-    let list = public_rooms(&context, request.server.as_ref(), wish).await?;
+    let mut wish = directory_query(request.since.as_deref(), request.limit, &Filter::new())?;
+    let consistency = if session.is_some() {
+        ReadConsistency::Linearizable
+    } else {
+        wish.limit = wish.limit.min(DEFAULT_ROOMS);
+        ReadConsistency::Local
+    };
+    let list = public_rooms(&context, consistency, request.server.as_ref(), wish).await?;
     let mut response = get_public_rooms::v3::Response::new(list.chunk);
     response.next_batch = list.next;
     response.prev_batch = list.previous;
@@ -123,7 +129,7 @@ async fn search_public_rooms(
     request: get_public_rooms_filtered::v3::Request,
 ) -> Result<get_public_rooms_filtered::v3::Response, MatrixError> {
     let wish = directory_query(request.since.as_deref(), request.limit, &request.filter)?;
-    let list = public_rooms(&context, request.server.as_ref(), wish).await?;
+    let list = public_rooms(&context, ReadConsistency::Linearizable, request.server.as_ref(), wish).await?;
     let mut response = get_public_rooms_filtered::v3::Response::new();
     response.chunk = list.chunk;
     response.next_batch = list.next;
@@ -174,6 +180,7 @@ fn parse_since(text: &str) -> Option<(ScanDirection, DirectoryPlace)> {
 
 async fn public_rooms(
     context: &MatrixContext,
+    consistency: ReadConsistency,
     server: Option<&OwnedServerName>,
     wish: DirectoryQuery,
 ) -> Result<PublicRoomList, MatrixError> {
@@ -182,7 +189,7 @@ async fn public_rooms(
     }
     let counts = wish.term.is_empty() && wish.room_types.is_none();
     let (page, total) = context
-        .read(move |view| {
+        .read_with(consistency, move |view| {
             let total = if counts { Some(view.directory_size()?) } else { None };
             Ok((view.directory_page(&wish)?, total))
         })

@@ -233,6 +233,42 @@ impl EndpointRoutes {
         })
     }
 
+    /// Adds an endpoint that the configuration opens to anyone: while `is_open` says so, like
+    /// [`EndpointRoutes::open_read_for`], and otherwise for callers with a session.
+    pub(super) fn read_if_open<T, F, A>(
+        self,
+        name: &'static str,
+        is_open: fn(&MatrixContext) -> bool,
+        handler: F,
+    ) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        T::OutgoingResponse: Send,
+        F: Fn(MatrixContext, Option<CallerSession>, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+    {
+        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
+            let handler = handler.clone();
+            async move {
+                let is_stranger = is_open(&context)
+                    && match token_of(&request) {
+                        // As above: a made-up token costs no question to the leader.
+                        Some(token) => !context.service.recognises(&token).await,
+                        None => true,
+                    };
+                let session = if is_stranger {
+                    context.service.admit_stranger(context.caller).map(|()| None)?
+                } else {
+                    Some(Box::pin(RequestCredentials::of(&request).session(&context)).await?)
+                };
+                let service = session.as_ref().map(|session| context.service.for_reader(session));
+                let context = MatrixContext { service: service.unwrap_or(context.service), ..context };
+                let handler = |typed| await_and_render(handler(context, session, typed));
+                answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await
+            }
+        })
+    }
+
     fn add<T, F, A>(self, name: &'static str, check: CheckFn, answer: F) -> Self
     where
         T: IncomingRequest + Send + 'static,

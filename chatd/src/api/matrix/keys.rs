@@ -39,7 +39,8 @@ pub(super) fn to_raw<T>(json: &Bytes) -> Result<Raw<T>, MatrixError> {
     raw.map_err(|error| MatrixError::damaged("key", error))
 }
 
-fn key_inputs(keys: &BTreeMap<OwnedOneTimeKeyId, Raw<OneTimeKey>>) -> Vec<KeyInput> {
+/// Converts keys to those of a command.
+pub(super) fn key_inputs(keys: &BTreeMap<OwnedOneTimeKeyId, Raw<OneTimeKey>>) -> Vec<KeyInput> {
     let input = |(id, key): (&OwnedOneTimeKeyId, &Raw<OneTimeKey>)| {
         // Up to the first colon: the name of a key may contain others.
         let (algorithm, key_id) = id.as_str().split_once(':').unwrap_or((id.as_str(), ""));

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use quorate_core::proto::log::SetMembership;
 use quorate_core::proto::log::set_membership::Change;
 use quorate_core::proto::store::membership::Kind;
-use quorate_core::query::{RoomEvent, StateView};
+use quorate_core::query::{RoomEvent, StateScope, StateView};
 use ruma::OwnedRoomId;
 use ruma::api::client::knock::knock_room;
 use ruma::api::client::membership::{
@@ -25,8 +25,6 @@ use ruma::api::client::membership::{
 use ruma::events::room::member::RoomMemberEvent;
 use ruma::serde::Raw;
 use serde::{Deserialize, Serialize};
-
-const MEMBER: &str = "m.room.member";
 
 pub(super) fn membership_routes(routes: EndpointRoutes) -> EndpointRoutes {
     change_routes(routes)
@@ -221,7 +219,7 @@ async fn members_joined(
         Ok(true)
     };
     let frame = JsonFrame { open: r#"{"joined":{"#, close: "}}" };
-    let wanted = StreamedState { event_type: Some(MEMBER), token: None, place, frame };
+    let wanted = StreamedState { scope: StateScope::Members, token: None, place, frame };
     streamed::stream_state(&context, &session, wanted, write).await
 }
 
@@ -251,7 +249,7 @@ async fn room_members(
         Ok(wanted)
     };
     let frame = JsonFrame { open: r#"{"chunk":["#, close: "]}" };
-    let wanted = StreamedState { event_type: Some(MEMBER), token: at, place, frame };
+    let wanted = StreamedState { scope: StateScope::Members, token: at, place, frame };
     streamed::stream_state(&context, &session, wanted, write).await
 }
 

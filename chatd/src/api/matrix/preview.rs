@@ -88,6 +88,10 @@ pub(super) fn client_summary(room: RoomSummary) -> Result<ClientRoomSummary, Mat
 /// Returns the version in ruma's type.
 pub(super) fn version_id(version: RoomVersion) -> RoomVersionId {
     match version {
+        RoomVersion::V6 => RoomVersionId::V6,
+        RoomVersion::V7 => RoomVersionId::V7,
+        RoomVersion::V8 => RoomVersionId::V8,
+        RoomVersion::V9 => RoomVersionId::V9,
         RoomVersion::V10 => RoomVersionId::V10,
         RoomVersion::V11 => RoomVersionId::V11,
         RoomVersion::V12 => RoomVersionId::V12,

@@ -9,7 +9,7 @@ use super::streamed::{self, JsonFrame, StreamedState};
 use super::timeline::event_id;
 use crate::service::CallerSession;
 use axum::response::Response;
-use quorate_core::query::{RoomEvent, StateView};
+use quorate_core::query::{RoomEvent, StateScope, StateView};
 use ruma::api::client::state::get_state_event_for_key::v3::StateEventFormat;
 use ruma::api::client::state::{get_state_event_for_key, get_state_events, send_state_event};
 use ruma::events::AnyStateEvent;
@@ -79,6 +79,6 @@ async fn get_all(
         Ok(true)
     };
     let frame = JsonFrame { open: "[", close: "]" };
-    let wanted = StreamedState { event_type: None, token: None, place, frame };
+    let wanted = StreamedState { scope: StateScope::All, token: None, place, frame };
     streamed::stream_state(&context, &session, wanted, write).await
 }

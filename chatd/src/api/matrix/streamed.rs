@@ -13,7 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::stream;
 use quorate_core::id::{Position, RoomNumber};
-use quorate_core::query::{QueryError, RoomEvent, StateCursor, StatePart, StateView};
+use quorate_core::query::{QueryError, RoomEvent, StateCursor, StatePart, StateScope, StateView};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -43,8 +43,7 @@ impl<F: FnMut(&RoomEvent, &mut Vec<u8>) -> Result<bool, MatrixError> + Send + 's
 
 /// State that an answer is asked for.
 pub(super) struct StreamedState<P> {
-    /// Event type of the state; `None` means all of it.
-    pub(super) event_type: Option<&'static str>,
+    pub(super) scope: StateScope,
     /// Position of the request's token, which the pod must have applied.
     pub(super) token: Option<Position>,
     /// Question that gives the room, and the position whose state the reader may see.
@@ -76,17 +75,18 @@ pub(super) async fn stream_state_after<P>(
 where
     P: FnOnce(&StateView<'_>) -> Result<(RoomNumber, Position), QueryError> + Send + 'static,
 {
-    let StreamedState { event_type, token, place, frame } = wanted;
+    let StreamedState { scope, token, place, frame } = wanted;
     let localpart = session.localpart.clone();
+    let first_scope = scope.clone();
     let question = move |view: &StateView<'_>| {
         let (room, at) = place(view)?;
-        Ok((room, at, view.state_part_for(&localpart, room, event_type, at, None)?))
+        Ok((room, at, view.state_part_for(&localpart, room, &first_scope, at, None)?))
     };
     let (room, at, first) = context.read_at(token, question).await?;
     let service = context.service.clone();
     let localpart = session.localpart.clone();
     let deadline = Instant::now() + LONGEST;
-    let mut answer = StateAnswer { service, localpart, room, at, event_type, frame, write, any: false, deadline };
+    let mut answer = StateAnswer { service, localpart, room, at, scope, frame, write, any: false, deadline };
     let mut out = begin;
     out.extend_from_slice(frame.open.as_bytes());
     let next = answer.add(first, &mut out)?;
@@ -96,20 +96,6 @@ where
         Some(next) => Body::from_stream(answer.stream(out, next)),
     };
     Ok(json_response(body))
-}
-
-/// Answers with items that were read already, after bytes with which the answer begins.
-pub(super) fn send_items(
-    begin: Vec<u8>,
-    frame: JsonFrame,
-    events: &[RoomEvent],
-    write: &mut impl WriteItem,
-) -> Result<Response, MatrixError> {
-    let mut out = begin;
-    out.extend_from_slice(frame.open.as_bytes());
-    write_items(events, false, write, &mut out)?;
-    out.extend_from_slice(frame.close.as_bytes());
-    Ok(json_response(Body::from(out)))
 }
 
 /// Answers with a body of JSON.
@@ -124,7 +110,7 @@ struct StateAnswer<W> {
     localpart: String,
     room: RoomNumber,
     at: Position,
-    event_type: Option<&'static str>,
+    scope: StateScope,
     frame: JsonFrame,
     write: W,
     /// `true` once an item was written: the next one has a comma before it.
@@ -194,9 +180,9 @@ impl<W: WriteItem> StateAnswer<W> {
         }
         let room = self.room;
         let at = self.at;
-        let event_type = self.event_type;
+        let scope = self.scope.clone();
         let localpart = self.localpart.clone();
-        let question = move |view: &StateView<'_>| view.state_part_for(&localpart, room, event_type, at, Some(&from));
+        let question = move |view: &StateView<'_>| view.state_part_for(&localpart, room, &scope, at, Some(&from));
         // Local: the first part was as fresh as promised, and all parts are of its position.
         let (part, _) = self.service.read(ReadConsistency::Local, question).await?;
         let mut out = Vec::new();

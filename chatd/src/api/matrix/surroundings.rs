@@ -8,15 +8,17 @@ use super::streamed::{self, JsonFrame, StreamedState};
 use super::timeline::{event_filter, event_id, page_limit, render_events, scan_direction};
 use super::with_query::WithQuery;
 use crate::service::CallerSession;
+use axum::body::Body;
 use axum::response::Response;
 use quorate_core::id::{self, Position, RoomNumber};
-use quorate_core::query::{EventFilter, EventSurroundings, RoomEvent, StateView};
+use quorate_core::query::{EventFilter, EventSurroundings, RoomEvent, StateScope, StateView};
 use ruma::api::client::context::get_context;
 use ruma::api::client::room::get_event_by_timestamp;
 use ruma::events::{AnyStateEvent, AnyTimelineEvent};
 use ruma::serde::Raw;
 use ruma::{MilliSecondsSinceUnixEpoch, UInt};
 use serde::Serialize;
+use std::sync::Arc;
 
 pub(super) fn surroundings_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes.with_session_streamed("context", get_surroundings).with_session("timestamp_to_event", get_by_time)
@@ -51,11 +53,9 @@ async fn get_surroundings(
         view.add_aggregations(&localpart, room, &mut found.before)?;
         view.add_aggregations(&localpart, room, &mut found.after)?;
         let state = match found.state_at {
-            None => SurroundingState::Read(Vec::new()),
-            Some(at) if lazy => {
-                SurroundingState::Read(view.state_with_members(&localpart, room, at, &found.senders())?)
-            }
-            Some(at) => SurroundingState::All(room, at),
+            None => None,
+            Some(at) if lazy => Some((room, at, StateScope::WithMembers(Arc::new(found.senders())))),
+            Some(at) => Some((room, at, StateScope::All)),
         };
         Ok((found, state))
     };
@@ -74,13 +74,8 @@ fn render_head(found: EventSurroundings, session: &CallerSession) -> Result<Surr
     })
 }
 
-/// State to be sent with the events.
-enum SurroundingState {
-    /// State that was read with the events.
-    Read(Vec<RoomEvent>),
-    /// All state of the room at a position.
-    All(RoomNumber, Position),
-}
+/// State to be sent with the events: its room, its position, and what is wanted of it; `None` if there is none.
+type SurroundingState = Option<(RoomNumber, Position, StateScope)>;
 
 async fn send_with_state(
     context: &MatrixContext,
@@ -96,7 +91,7 @@ async fn send_with_state(
     out.push(b',');
     let frame = JsonFrame { open: r#""state":["#, close: "]}" };
     let reader = session.clone();
-    let mut write = move |event: &RoomEvent, out: &mut Vec<u8>| {
+    let write = move |event: &RoomEvent, out: &mut Vec<u8>| {
         let wanted = filter.wants(event);
         if wanted {
             let event: Raw<AnyStateEvent> = event::render_with_room(event, (&reader).into())?;
@@ -105,10 +100,14 @@ async fn send_with_state(
         Ok(wanted)
     };
     match state {
-        SurroundingState::Read(events) => streamed::send_items(out, frame, &events, &mut write),
-        SurroundingState::All(room, at) => {
+        None => {
+            out.extend_from_slice(frame.open.as_bytes());
+            out.extend_from_slice(frame.close.as_bytes());
+            Ok(streamed::json_response(Body::from(out)))
+        }
+        Some((room, at, scope)) => {
             let place = move |_: &StateView<'_>| Ok((room, at));
-            let wanted = StreamedState { event_type: None, token: None, place, frame };
+            let wanted = StreamedState { scope, token: None, place, frame };
             streamed::stream_state_after(context, session, out, wanted, write).await
         }
     }

@@ -273,7 +273,9 @@ fn guess_buckets(count: &GuessCount) -> Vec<(LimitBucket, RateLimit)> {
     let GuessCount { address, localpart, device_id, .. } = count;
     let bucket = |owner: String, rate: GuessRate| {
         let limit = RateLimit::from(rate);
-        (LimitBucket { class: LimitClass::Guesses, owner }, limit)
+        (LimitBucket { class: LimitClass::Guesses(_)
+            | Kind::PutDehydratedDevice(_)
+            | Kind::DeleteDehydratedDevice, owner }, limit)
     };
     let pair = || bucket(format!("pair {address} {localpart}"), GUESSES_OF_PAIR);
     match count.place() {

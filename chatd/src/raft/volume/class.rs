@@ -52,6 +52,7 @@ impl WriteClass {
                 | Kind::ExtendSession(_)
                 | Kind::ChangePassword(_)
                 | Kind::RemoveDevices(_)
+                | Kind::DeleteDehydratedDevice(_)
                 | Kind::Deactivate(_)
                 | Kind::RefreshSession(_)
                 | Kind::ConfirmRefresh(_)
@@ -83,7 +84,8 @@ impl WriteClass {
                 | Kind::SetListed(_)
                 | Kind::UpgradeRoom(_)
                 | Kind::FileReport(_)
-                | Kind::SetPusher(_),
+                | Kind::SetPusher(_)
+                | Kind::PutDehydratedDevice(_),
             )
             | None => Self::Growing,
         };

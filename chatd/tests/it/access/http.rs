@@ -164,6 +164,8 @@ pub(super) fn body(name: &str, places: &Places, room: &Room) -> String {
         "backup_keys_session_put" => {
             r#"{"first_message_index":0,"forwarded_count":0,"is_verified":true,"session_data":{}}"#.into()
         }
+        // Refused to everybody in the same way, because the keys name nobody.
+        "dehydrated_put" => r#"{"device_id":"ASLEEP","device_data":{"algorithm":"x"},"device_keys":{}}"#.into(),
         "admin_lock_set" => r#"{"locked":true}"#.into(),
         "admin_suspend_set" => r#"{"suspended":true}"#.into(),
         "keys_upload" => r#"{"one_time_keys":{"signed_curve25519:a":{"key":"x"}}}"#.into(),

@@ -5,7 +5,7 @@ use crate::proto::log;
 use crate::proto::log::command::Kind as Command;
 use crate::proto::log::set_membership::Change;
 use crate::proto::store::membership::Kind;
-use crate::query::{PAGE_BYTES, QueryError, RelationQuery, RoomEvent, StateView};
+use crate::query::{PAGE_BYTES, QueryError, RelationQuery, RoomEvent, StateScope, StateView, SyncFilter, SyncRequest};
 use crate::table::ScanDirection;
 use crate::testing::{World, world};
 
@@ -15,12 +15,12 @@ impl StateView<'_> {
         &self,
         reader: &str,
         room: RoomNumber,
-        of_type: Option<&str>,
+        scope: &StateScope,
         at: Position,
     ) -> Result<Vec<RoomEvent>, QueryError> {
         let (mut all, mut from) = (Vec::new(), None);
         loop {
-            let part = self.state_part_for(reader, room, of_type, at, from.as_ref())?;
+            let part = self.state_part_for(reader, room, scope, at, from.as_ref())?;
             all.extend(part.events);
             let Some(next) = part.next else { return Ok(all) };
             from = Some(next);
@@ -28,15 +28,15 @@ impl StateView<'_> {
     }
 
     fn state_for(&self, reader: &str, room: RoomNumber) -> Result<Vec<RoomEvent>, QueryError> {
-        self.all_of(reader, room, None, self.state_place(reader, room)?)
+        self.all_of(reader, room, &StateScope::All, self.state_place(reader, room)?)
     }
 
     fn members_for(&self, reader: &str, room: RoomNumber, at: Option<Position>) -> Result<Vec<RoomEvent>, QueryError> {
-        self.all_of(reader, room, Some("m.room.member"), self.members_place(reader, room, at)?)
+        self.all_of(reader, room, &StateScope::Members, self.members_place(reader, room, at)?)
     }
 
     fn present_members_for(&self, reader: &str, room: RoomNumber) -> Result<Vec<RoomEvent>, QueryError> {
-        self.all_of(reader, room, Some("m.room.member"), self.present_members_place(reader, room)?)
+        self.all_of(reader, room, &StateScope::Members, self.present_members_place(reader, room)?)
     }
 }
 
@@ -391,4 +391,46 @@ fn a_timeline_tells_what_a_state_was_before_and_what_the_reader_was_then() {
     // Earlier events are from when the history was open to newcomers.
     assert_eq!(told[..4], expected);
     assert_eq!(page.events[2].position, topic);
+}
+
+/// Checks the default of the specification ("Room History Visibility", "Server behaviour") where a room is created with
+/// another visibility: its first events come before the one that sets it.
+#[test]
+fn what_came_before_the_first_history_visibility_is_shared_with_all_who_join() {
+    for visibility in ["joined", "invited", "world_readable"] {
+        let mut world = world(&["alice", "bob", "eve"]);
+        let state = log::StateInput {
+            r#type: "m.room.history_visibility".into(),
+            state_key: String::new(),
+            content: format!(r#"{{"history_visibility":"{visibility}"}}"#).into(),
+        };
+        let preset = log::create_room::Preset::Public.into();
+        let create =
+            log::CreateRoom { preset, name: "Ops".into(), initial_state: vec![state], ..log::CreateRoom::default() };
+        let (room, id) = world.create("alice", create);
+        world.moved("bob", &id, Change::Join, "");
+        let view = world.view();
+        let types = |reader: &str, from, direction| {
+            let page = view.timeline(reader, room, from, direction, 100).unwrap();
+            page.events.into_iter().map(|event| event.event_type).collect::<Vec<_>>()
+        };
+        let all = types("alice", Position::ZERO, ScanDirection::Forward);
+        let first = all.iter().position(|name| name == "m.room.history_visibility").unwrap();
+        let bobs = types("bob", Position::ZERO, ScanDirection::Forward);
+        assert_eq!(bobs[..=first], all[..=first], "{visibility}");
+        assert_eq!(bobs.last(), all.last(), "his own join");
+        if visibility == "world_readable" {
+            assert_eq!(bobs, all);
+            assert_eq!(types("eve", Position::ZERO, ScanDirection::Forward), all[first..], "shared is for who joins");
+            continue;
+        }
+        assert!(!bobs.contains(&"m.room.name".to_owned()), "{visibility}: {bobs:?}");
+        // A sync does not jump over what is hidden; pages lead on to what came before that.
+        let request = SyncRequest { localpart: "bob", since: None, full_state: false, filter: &SyncFilter::default() };
+        let timeline = view.sync(&request).unwrap().join.remove(0).timeline;
+        assert_eq!((timeline.events.len(), timeline.limited), (1, true), "{visibility}");
+        let mut older = types("bob", timeline.prev_batch, ScanDirection::Backward);
+        older.reverse();
+        assert_eq!(older, all[..=first], "{visibility}");
+    }
 }

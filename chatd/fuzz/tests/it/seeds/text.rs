@@ -110,7 +110,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
     ];
     const QUERY: &str =
         "dir=b&limit=5&since=q1&timeout=0&username=alice&version=1&from=q1&to=q1&token=x&ts=0&user_id=@bob:a.org";
-    const BODIES: [&str; 14] = [
+    const BODIES: [&str; 15] = [
         "{}",
         r#"{"type":"m.login.password","identifier":{"type":"m.id.user","user":"alice"},"password":"x","username":"alice"}"#,
         r#"{"preset":"public_chat","name":"x","invite":["@bob:a.org"],"initial_state":[{"type":"t","state_key":"","content":{}}]}"#,
@@ -122,6 +122,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
         r#"{"device_keys":{},"one_time_keys":{"signed_curve25519:a":{"key":"x","signatures":{}}},"fallback_keys":{}}"#,
         r#"{"@alice:a.org":{"D":{"user_id":"@alice:a.org","keys":{},"signatures":{}}}}"#,
         r#"{"locked":true,"suspended":false}"#,
+        r#"{"device_id":"D","device_data":{"algorithm":"a","device_pickle":"x"},"device_keys":{"keys":{},"signatures":{}}}"#,
         r#"{"app_id":"a","pushkey":"k","kind":"http","app_display_name":"x","device_display_name":"y","lang":"en","data":{"url":"https://a.org/_matrix/push/v1/notify"}}"#,
         r#"{"refresh_token":"qrt_x","nonce":"n","username":"a","password":"p","mac":"00","new_password":"x","devices":["D"],"presence":"online"}"#,
         r#"{"room_id":"!r:a.org","new_version":"11","visibility":"private","search_term":"x","typing":true,"timeout":1000,"enabled":true,"actions":["notify"],"conditions":[]}"#,

@@ -93,10 +93,12 @@ impl<'p> EphemeralPart<'p> {
 
     fn wants_presence_of(&self, user: &str) -> bool {
         let filter = &self.filter.presence;
-        let user_id = || quorate_core::id::user_id(user, self.context.service.server_name());
-        self.context.service.ephemeral().settings().presence
-            && filter.wants_type(PRESENCE)
-            && filter.wants_sender(&user_id())
+        if !self.context.service.ephemeral().settings().presence || !filter.wants_type(PRESENCE) {
+            return false;
+        }
+        let user_id = quorate_core::id::user_id(user, self.context.service.server_name());
+        // Of users whom the reader ignores, nothing but state is sent (specification, "Ignoring Users").
+        filter.wants_sender(&user_id) && !self.filter.timeline.ignored.contains(&user_id)
     }
 
     /// Adds that nobody types in all rooms that are not told of.
