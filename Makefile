@@ -48,23 +48,28 @@ image: build ## Build docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Test
-.PHONY: test nightly unit sim seeds fuzz doc faults charts matrix oracle conformance abuse soak kubernetes e2e
+.PHONY: test nightly unit histories sim seeds fuzz doc faults charts matrix oracle conformance abuse soak kubernetes e2e
 test: export SOAK_SECONDS = 180
-test: ## Run check and all tests below except nightly, sim, fuzz, doc, oracle and conformance, some in parallel, and report times; run by continuous integration
-	@tests/parts programs check unit+seeds charts faults+soak kubernetes+matrix+abuse e2e
+test: export ORACLE_SEEDS = 4
+test: ## Run check and all tests below except nightly, sim, fuzz, doc and conformance, some in parallel, and report times; run by continuous integration
+	@tests/parts programs check unit+seeds charts+oracle faults+soak kubernetes+matrix+abuse e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
-nightly: ## Run the long tests: 5,000 seeds alongside half an hour of soak, then doc and fuzzing; takes an hour
-	@tests/parts seeds+soak doc fuzz
+nightly: export QUORATE_HISTORIES = 40
+nightly: export ORACLE_SEEDS = 200
+nightly: ## Run the long tests: 5,000 seeds alongside half an hour of soak, then 200 of the oracle, doc and fuzzing; takes more than an hour
+	@tests/parts seeds+soak oracle histories doc fuzz
 unit: deps-build deps-test ## Run unit, model and process tests, without the simulation seeds
 	@# Process tests mostly wait for each other's pods: twice as many threads as cores halve their time.
 	@$(ENV) RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))}" cargo test --release --locked --workspace -- --skip whatever_goes_wrong_clients_get_what_they_were_promised
+histories: deps-build deps-test ## Let clients sync through random histories on three pods; QUORATE_HISTORIES=40: that many (10)
+	@$(ENV) QUORATE_HISTORIES="$${QUORATE_HISTORIES:-10}" cargo test --release --locked --workspace --test it histories
 sim: deps-build ## Simulate whole clusters, seed after seed, until one fails; QUORATE_SEED=7: start at seed 7
 	@$(ENV) cargo build --release --locked --workspace --bin quorate-sim
 	@$(ENV) "$$CARGO_TARGET_DIR/release/quorate-sim" from "$${QUORATE_SEED:-0}"
 seeds: deps-build ## Run 1,000 simulation seeds; QUORATE_SEEDS=5000: that many seeds, and cases of each model test
 	@# Not by package, which would rebuild dependencies with other features.
-	@$(ENV) cargo test --release --locked --workspace --test simulation $(if $(QUORATE_SEEDS),--test model --test followers --test readers)
+	@$(ENV) cargo test --release --locked --workspace --test simulation $(if $(QUORATE_SEEDS),--test model --test followers --test readers --test reading)
 	@$(if $(QUORATE_SEEDS),$(ENV) cargo test --release --locked --workspace --lib plans_come_to_rest)
 fuzz: deps-build ## Fuzz every decoder, for FUZZ_SECONDS (300) in total; part of `make nightly`, not of `make test`
 	@$(ENV) chatd/fuzz/run --seconds "$${FUZZ_SECONDS:-300}"
@@ -80,7 +85,7 @@ matrix: deps-test build ## Test three processes with matrix-nio, matrix-js-sdk a
 	@$(ENV) tests/matrix/run
 oracle: deps-test build ## Compare answers with those of Synapse; ORACLE_SEEDS=200: that many random sequences (8)
 	@tests/oracle/check
-	@tests/oracle/run --seeds "$${ORACLE_SEEDS:-8}" $(if $(ORACLE_SEEDS),--unused)
+	@tests/oracle/run --seeds "$${ORACLE_SEEDS:-8}"
 conformance: deps-test build ## Let clients nobody here wrote judge three pods, also while their leader is killed every 4 s
 	@tests/conformance/check
 	@tests/conformance/run -- tests/matrix/clients

@@ -6,11 +6,25 @@ use crate::plan::SERVER;
 use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
 use quorate_core::query::sync::{LeftRoom, SyncTimeline};
-use quorate_core::query::{RoomEvent, StateView, SyncFilter, SyncRequest};
+use quorate_core::query::{RoomEvent, StateView, SyncFilter, SyncRequest, SyncResponse};
 use quorate_core::table::{ScanDirection, TableRead};
 use std::collections::BTreeMap;
 
 type StateMap = BTreeMap<(String, String), Position>;
+
+/// Maximum number of answers to one sync; each of them has at least one room more.
+const MOST_PARTS: usize = 200;
+
+/// How a client syncs.
+#[derive(Clone, Copy, Debug)]
+pub struct SyncManner<'f> {
+    /// Filter of the client, whose timelines may exclude types of events.
+    pub filter: &'f SyncFilter,
+    /// `true` to ask for all state.
+    pub full_state: bool,
+    /// Number of bytes after which an answer ends, so that the rest comes with the next ones; not with `full_state`.
+    pub most_bytes: usize,
+}
 
 /// A client of one user.
 pub struct ModelClient {
@@ -34,15 +48,42 @@ impl ModelClient {
         Self { localpart, since: None, rooms: BTreeMap::new(), account_data: BTreeMap::new() }
     }
 
-    /// Syncs, folds the answer into what the client believes, and asserts that this is what the [`oracle`] says.
-    pub fn sync(&mut self, rows: &dyn TableRead, filter: &SyncFilter, full_state: bool) {
+    /// Syncs, folds the answers into what the client believes, and asserts that this is what the [`oracle`] says.
+    pub fn sync(&mut self, rows: &dyn TableRead, manner: SyncManner<'_>) {
         let view = StateView::open(rows).unwrap();
-        let request = SyncRequest { localpart: self.localpart, since: self.since, full_state, filter };
-        let answer = view.sync(&request).unwrap();
         let events = oracle::read_events(rows);
+        let SyncManner { filter, full_state, most_bytes } = manner;
+        let known = self.since;
+        let mut rest = None;
+        for part in 1.. {
+            let request = SyncRequest { localpart: self.localpart, since: self.since, full_state, filter };
+            let answer = view.sync_part(&request, rest, most_bytes).unwrap();
+            self.fold(&view, &events, &answer, known, manner);
+            assert!(self.since <= Some(answer.next), "the sync token went back");
+            self.since = Some(answer.next);
+            rest = answer.rest;
+            if rest.is_none() {
+                break;
+            }
+            assert!(part < MOST_PARTS, "it does not come to an end");
+        }
+        self.compare(&view, &events, filter);
+        let again = SyncRequest { localpart: self.localpart, since: self.since, full_state: false, filter };
+        assert!(view.sync(&again).unwrap().is_empty(), "nothing happened, but the sync is not empty");
+    }
+
+    /// Folds an answer; the client had everything up to `known` when it began to sync.
+    fn fold(
+        &mut self,
+        view: &StateView<'_>,
+        events: &[oracle::BareEvent],
+        answer: &SyncResponse,
+        known: Option<Position>,
+        manner: SyncManner<'_>,
+    ) {
         for room in &answer.join {
             let mut believed = self.rooms.remove(&room.room).unwrap_or_default();
-            self.believe(&view, &mut believed, room.room, &room.state, &room.timeline, full_state);
+            self.believe(view, &mut believed, room.room, &room.state, &room.timeline, manner);
             assert_senders_known(&believed, &room.timeline);
             self.rooms.insert(room.room, believed);
             for datum in &room.account_data {
@@ -50,7 +91,7 @@ impl ModelClient {
             }
         }
         for room in &answer.leave {
-            self.leave(&view, &events, room, filter, full_state);
+            self.leave(view, events, room, known, manner);
             for datum in &room.account_data {
                 self.account_data.insert((Some(room.room), datum.event_type.clone()), datum.content.to_vec());
             }
@@ -66,11 +107,6 @@ impl ModelClient {
         for datum in &answer.account_data {
             self.account_data.insert((None, datum.event_type.clone()), datum.content.to_vec());
         }
-        assert!(self.since <= Some(answer.next), "the sync token went back");
-        self.since = Some(answer.next);
-        self.compare(&view, &events, filter);
-        let again = SyncRequest { since: self.since, full_state: false, ..request };
-        assert!(view.sync(&again).unwrap().is_empty(), "nothing happened, but the sync is not empty");
     }
 
     /// Folds one room of an answer into `believed`: the state first, then the timeline. The gap before a limited
@@ -82,14 +118,15 @@ impl ModelClient {
         room: RoomNumber,
         state: &[RoomEvent],
         timeline: &SyncTimeline,
-        full_state: bool,
+        manner: SyncManner<'_>,
     ) {
-        if full_state {
+        if manner.full_state {
             believed.state.clear();
         }
         if timeline.limited {
-            let gap = self.gap(view, room, timeline.prev_batch, believed.timeline.last().copied());
-            believed.timeline.extend(gap);
+            let mut gap = self.gap(view, room, timeline.prev_batch, believed.timeline.last().copied());
+            gap.retain(|event| manner.filter.timeline.wants_type(&event.event_type));
+            believed.timeline.extend(gap.iter().map(|event| event.position));
         }
         believed.timeline.extend(timeline.events.iter().map(|event| event.position));
         for event in state.iter().chain(&timeline.events) {
@@ -100,15 +137,15 @@ impl ModelClient {
     }
 
     /// Returns the events after `known` up to `from`, oldest first.
-    fn gap(&self, view: &StateView<'_>, room: RoomNumber, from: Position, known: Option<Position>) -> Vec<Position> {
+    fn gap(&self, view: &StateView<'_>, room: RoomNumber, from: Position, known: Option<Position>) -> Vec<RoomEvent> {
         let mut from = Some(from);
         let mut out = Vec::new();
         while let Some(at) = from {
             let page = view.timeline(self.localpart, room, at, ScanDirection::Backward, 3).unwrap();
-            let new = page.events.iter().map(|event| event.position).take_while(|at| Some(*at) > known);
             let before = out.len();
-            out.extend(new);
-            from = page.next.filter(|_| out.len() == before + page.events.len());
+            let read = page.events.len();
+            out.extend(page.events.into_iter().take_while(|event| Some(event.position) > known));
+            from = page.next.filter(|_| out.len() == before + read);
         }
         out.reverse();
         out
@@ -119,8 +156,8 @@ impl ModelClient {
         view: &StateView<'_>,
         events: &[oracle::BareEvent],
         room: &LeftRoom,
-        filter: &SyncFilter,
-        full_state: bool,
+        known: Option<Position>,
+        manner: SyncManner<'_>,
     ) {
         let was_known = self.rooms.contains_key(&room.room);
         let mut believed = self.rooms.remove(&room.room).unwrap_or_default();
@@ -139,20 +176,21 @@ impl ModelClient {
         for event in room.state.iter().chain(&room.timeline.events) {
             assert!(event.position <= left_at || own(event), "{event:?} is after the user left at {left_at:?}");
         }
-        if self.since >= Some(left_at) {
+        if known >= Some(left_at) {
             // The client was told that it left; what came since is its own membership alone.
             assert!(room.timeline.events.iter().all(own), "events of a room that was left earlier");
             return;
         }
-        self.believe(view, &mut believed, room.room, &room.state, &room.timeline, full_state);
+        self.believe(view, &mut believed, room.room, &room.state, &room.timeline, manner);
         forget_purged(&mut believed.timeline, events);
         let mut visible = oracle::visible_events(events, room.room, self.localpart, SERVER);
         visible.retain(|at| *at <= until);
+        keep_wanted(&mut visible, events, manner.filter);
         assert_eq!(believed.timeline, visible, "timeline of a room that was left, known before: {was_known}");
         let mut real = oracle::room_state_at(events, room.room, left_at);
         let member = ("m.room.member".to_owned(), user_id);
         real.extend(oracle::room_state_at(events, room.room, Position::MAX).remove_entry(&member));
-        compare_state(self.localpart, &believed.state, &real, filter);
+        compare_state(self.localpart, &believed.state, &real, manner.filter);
     }
 
     fn compare(&mut self, view: &StateView<'_>, events: &[oracle::BareEvent], filter: &SyncFilter) {
@@ -161,7 +199,8 @@ impl ModelClient {
         assert_eq!(self.rooms.keys().copied().collect::<Vec<_>>(), joined, "rooms of {}", self.localpart);
         for (room, believed) in &mut self.rooms {
             forget_purged(&mut believed.timeline, events);
-            let visible = oracle::visible_events(events, *room, self.localpart, SERVER);
+            let mut visible = oracle::visible_events(events, *room, self.localpart, SERVER);
+            keep_wanted(&mut visible, events, filter);
             assert_eq!(believed.timeline, visible, "timeline of room {room} for {}", self.localpart);
             let real = oracle::room_state_at(events, *room, Position::MAX);
             compare_state(self.localpart, &believed.state, &real, filter);
@@ -188,6 +227,14 @@ fn compare_state(localpart: &str, believed: &StateMap, real: &StateMap, filter: 
 /// rest is compared.
 fn forget_purged(timeline: &mut Vec<Position>, events: &[oracle::BareEvent]) {
     timeline.retain(|at| events.binary_search_by_key(at, |event| event.at).is_ok());
+}
+
+/// Drops the events whose types the client does not want in timelines.
+fn keep_wanted(timeline: &mut Vec<Position>, events: &[oracle::BareEvent], filter: &SyncFilter) {
+    timeline.retain(|at| {
+        let place = events.binary_search_by_key(at, |event| event.at).unwrap();
+        filter.timeline.wants_type(&events[place].row.r#type)
+    });
 }
 
 /// Asserts that the believed state has a membership event for every sender in `timeline`.

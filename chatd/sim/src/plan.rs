@@ -100,14 +100,14 @@ impl PackedScript {
             user: text(USERS[*user]),
             device_id: text(DEVICES[*device]),
             transaction_id: text(&format!("t{number}")),
-            command: Some(Command { kind: Some(self.kind(USERS[*user], DEVICES[*device], act)) }),
+            command: Some(Command { kind: Some(self.kind(number, USERS[*user], DEVICES[*device], act)) }),
             sequence: None,
             quotas: None,
             guess_count: None,
         }
     }
 
-    fn kind(&self, user: &str, device: &str, act: &ScriptAction) -> Kind {
+    fn kind(&self, number: CommandNumber, user: &str, device: &str, act: &ScriptAction) -> Kind {
         match act.clone() {
             ScriptAction::Bootstrap => {
                 Kind::Bootstrap(log::Bootstrap { cluster_id: "c".into(), server_name: SERVER.into() })
@@ -242,7 +242,7 @@ impl PackedScript {
                 Kind::PurgeHistory(log::PurgeHistory { room_id: self.room_id(room), before_ms })
             }
             ScriptAction::Administer { act, room, target } => administer(act, self.room_id(room), USERS[target]),
-            ScriptAction::ToDevice { target, device } => to_device(target, device),
+            ScriptAction::ToDevice { target, device } => to_device(number, target, device),
             ScriptAction::Received { up_to } => {
                 let Position { incarnation, index, ordinal } = self.positions[up_to];
                 let up_to = Some(log::Position { incarnation, index, ordinal });
@@ -269,11 +269,12 @@ impl PackedScript {
     }
 }
 
-fn to_device(target: usize, device: Option<usize>) -> Kind {
+fn to_device(number: CommandNumber, target: usize, device: Option<usize>) -> Kind {
     let message = log::DeviceMessage {
         user: id::user_id(USERS[target], SERVER),
         device_id: device.map_or("*", |device| DEVICES[device]).into(),
-        content: "{}".into(),
+        // Readers tell the messages apart.
+        content: format!("{{\"n\":{number}}}").into(),
     };
     Kind::SendToDevice(log::SendToDevice {
         r#type: "m.dummy".into(),

@@ -5,7 +5,7 @@ use quorate_core::id::Position;
 use quorate_core::proto::store;
 use quorate_core::query::{FeedScope, QueryError, StateView, SyncFilter};
 use quorate_core::table::{self, MemTable, ScanDirection, Table, TableRead, key};
-use quorate_sim::client::ModelClient;
+use quorate_sim::client::{ModelClient, SyncManner};
 use quorate_sim::plan::{PackedScript, SERVER};
 use quorate_sim::rng::Rng;
 use quorate_sim::script::USERS;
@@ -42,7 +42,10 @@ fn folded_syncs_equal_a_full_read() {
             .run(&mut MemTable::default(), |rows, _, _, _| {
                 for (client, filter, seldom) in &mut clients {
                     if is_there(rows) && rng.below(*seldom) == 0 {
-                        client.sync(rows, &filters[*filter], rng.percent(10));
+                        let full_state = rng.percent(10);
+                        let most_bytes = *rng.pick(&[usize::MAX, usize::MAX, 1, 2_000]);
+                        let most_bytes = if full_state { usize::MAX } else { most_bytes };
+                        client.sync(rows, SyncManner { filter: &filters[*filter], full_state, most_bytes });
                     }
                 }
             })
@@ -56,7 +59,13 @@ fn filters(rng: &mut Rng) -> Vec<SyncFilter> {
         filter.timeline.limit = limit;
         filter
     };
+    let mut without = of(Some(3), false);
+    without.timeline.not_types = vec!["m.reaction".into(), "m.room.name".into(), "x.*".into()];
+    let mut with = of(Some(5), true);
+    with.timeline.types = Some(vec!["m.room.message".into(), "m.room.member".into()]);
     vec![
+        without,
+        with,
         of(None, false),
         of(Some(1 + rng.below(4)), false),
         of(Some(rng.below(20)), true),

@@ -8,9 +8,9 @@ use quorate_wire::raft::v1 as pb;
 use std::sync::Arc;
 
 /// Maximum number of entries in a frame. With one frame in 200 ms, the full state of ten thousand users takes a second.
-const MOST_ENTRIES: usize = 4096;
+pub(super) const MOST_ENTRIES: usize = 4096;
 /// Number of bytes after which no further entry is added; far below the limit of a message between pods.
-const MOST_BYTES: usize = 1 << 20;
+pub(super) const MOST_BYTES: usize = 1 << 20;
 /// Maximum length of a text in a frame; one that a pod of another version has sent and that is longer is not taken over.
 const MOST_TEXT: usize = 1024;
 

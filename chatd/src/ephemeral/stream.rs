@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Code, Status};
 
 /// Minimum time between two frames to one pod: what changes within it costs one frame.
-const FRAME_EVERY: Duration = Duration::from_millis(200);
+pub(super) const FRAME_EVERY: Duration = Duration::from_millis(200);
 /// Number of signs of life within the time after which a pod is given up.
 const SIGNS: u32 = 6;
 /// Time until a pod is asked again after its stream has ended.

@@ -1,5 +1,7 @@
 //! Stories of several pods, over one clock that the tests move.
 
+mod cost;
+
 use super::frame::entries_of;
 use super::news::{EphemeralNews, NewsQuery};
 use super::record::{LifeId, PresenceLevel};

@@ -19,6 +19,7 @@ mod endpoints;
 mod ephemeral;
 mod failover;
 mod golden;
+mod histories;
 mod key_backup;
 mod keys;
 mod listeners;

@@ -19,6 +19,8 @@ from oracle.server import HomeServer
 from oracle.table import Table
 
 MOST_SHOWN = 4
+# Number of seeds after which an entry of the table that explained nothing is likely to be out of date.
+ENOUGH_SEEDS = 100
 LONGEST_SHOWN = 500
 
 
@@ -27,7 +29,9 @@ def arguments():
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed")
     parser.add_argument("--seeds", type=int, default=8, metavar="COUNT", help="so many seeds (8)")
     parser.add_argument("--steps", type=int, default=80, metavar="COUNT", help="requests of a seed (80)")
-    parser.add_argument("--unused", action="store_true", help="tell which entries of the table explain nothing")
+    parser.add_argument(
+        "--unused", action="store_true", help=f"tell which entries of the table explain nothing, as with {ENOUGH_SEEDS} seeds or more"
+    )
     parser.add_argument("--record", metavar="FILE", type=Path, help="write every request with both answers")
     return parser.parse_args()
 
@@ -109,7 +113,7 @@ def report(judge, table, options, seconds):
         for synapse, quorate in list(dict.fromkeys((each[3].synapse, each[3].quorate) for each in found))[:MOST_SHOWN]:
             print(f"    Synapse: {synapse[:LONGEST_SHOWN]}\n    Quorate: {quorate[:LONGEST_SHOWN]}")
     # Of a few seeds nothing else is to be expected.
-    for entry in table.unused() if options.unused else ():
+    for entry in table.unused() if options.unused or options.seeds >= ENOUGH_SEEDS else ():
         print(f"explains nothing: {entry}")
     print(f"\n{options.seeds} seeds, {judge.requests} requests, {seconds:.0f} s; {table.summary()}; {len(judge.unexplained)} unexplained")
     return 1 if judge.unexplained else 0

@@ -146,6 +146,26 @@ impl EndpointRoutes {
         })
     }
 
+    /// Adds an endpoint for callers with a session who wait, and whose answer is not ruma's. What came with a request
+    /// is held as the handler holds it, and takes no space in the futures around it, which last as long as the wait.
+    pub(super) fn with_session_waiting<T, F, A>(self, name: &'static str, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        F: Fn(MatrixContext, CallerSession, Box<T>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Response, MatrixError>> + Send,
+    {
+        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
+            let handler = handler.clone();
+            async move {
+                let session = Box::pin(RequestCredentials::of(&request).session(&context)).await?;
+                let context = MatrixContext { service: context.service.for_reader(&session), ..context };
+                let read = Box::pin(read_request::<T>(path, request, accept_any_body, MAX_BODY));
+                let typed = Box::new(read.await?);
+                handler(context, session, typed).await
+            }
+        })
+    }
+
     /// Adds an endpoint for anyone.
     pub(super) fn open<T, F, A>(self, name: &'static str, handler: F) -> Self
     where
@@ -296,7 +316,8 @@ impl EndpointRoutes {
                 let call = context.metrics.call(metrics::ClientApi::Matrix, name);
                 let measured = (name == super::sync::NAME).then(|| context.metrics.clone());
                 let traced = trace::call::CallTrace::matrix(name, request.method(), request.headers());
-                let answer = call.run(traced.wrap(answer(context, path, request))).await;
+                // Boxed: each future that it is passed through would have room for it once more.
+                let answer = call.run(traced.wrap(Box::pin(answer(context, path, request)))).await;
                 traced.answered(&answer);
                 if let (Some(metrics), Ok(response)) = (measured, &answer) {
                     metrics.sync_body(response.body().size_hint().lower());
@@ -369,21 +390,28 @@ where
     F: FnOnce(T) -> A,
     A: Future<Output = Result<Response, MatrixError>>,
 {
-    let (parts, body) = request.into_parts();
-    let body = Box::pin(read_body(body, max_body)).await.map_err(|fault| {
+    let typed =body Box::pin(read_request::<T>(path, request, check, max_body)).await.map_err(|fault| {
         if let (Some(BodyFault::TooLarge(_)), Some(connection)) = (fault, parts.extensions.get::<CallerConnection>()) {
             connection.note_large_body();
         }
         MatrixError::broken_body(fault)
     })?;
-    let request = into_json_request(parts, body)?;
-    let typed = {
-        let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
-        parse_request::<T>(check, &arguments, &request)?
-    };
-    drop((path, request));
-    // A parked `/sync` is this future: it holds what the handler needs, once, and not the request as it came.
+    let request = into_json_request(parts, body;
+    // What the handler needs is held once, and not the request as it came.
     Box::pin(handler(typed)).await
+}
+
+/// Reads a request to its end.
+async fn read_request<T: IncomingRequest>(
+    path: RawPathParams,
+    request: Request,
+    check: CheckFn,
+    max_body: usize,
+) -> Result<T, MatrixError> {
+    let (parts, body) = request.into_parts();
+    let request = into_json_request(parts, read_body(body, max_body).await?)?;
+    let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
+    parse_request::<T>(check, &arguments, &request)
 }
 
 async fn await_and_render<R: OutgoingResponse>(

@@ -22,7 +22,7 @@ use super::to_device::render_device_messages;
 use super::with_query::WithQuery;
 use crate::ephemeral::EphemeralNews;
 use crate::metrics;
-use crate::metrics::delivery::SyncAnswer;
+use crate::metrics::delivery::{DeliveryTimer, SyncAnswer};
 use crate::push::PUSH_RULES;
 use crate::service::{CallerSession, limits};
 use crate::trace::LiveSpan;
@@ -59,53 +59,80 @@ const STOPPING_WAIT: Duration = Duration::from_secs(1);
 pub(super) const NAME: &str = "sync";
 
 pub(super) fn sync_routes(routes: EndpointRoutes) -> EndpointRoutes {
-    routes.with_session_streamed(NAME, send_sync)
+    routes.with_session_waiting(NAME, send_sync)
 }
 
 async fn send_sync(
     context: MatrixContext,
     session: CallerSession,
-    call: WithQuery<api::Request>,
+    call: Box<WithQuery<api::Request>>,
 ) -> Result<Response, MatrixError> {
-    let inline = call.argument("filter");
-    body::sync_body(&answer_sync(context, session, call.request, inline).await?)
+    let delivery = context.metrics.delivery(metrics::ClientApi::Matrix);
+    let wanted = Box::pin(WantedSync::of(&context, &session, call)).await?;
+    body::sync_body(&answer_sync(&context, &session, wanted, delivery).await?)
 }
 
+/// What a call asks for.
+struct WantedSync {
+    filter: Arc<SyncFilter>,
+    token: Option<SyncToken>,
+    full_state: bool,
+    /// `true` if the pod was stopping when the call came.
+    came_late: bool,
+    deadline: Instant,
+}
+
+impl WantedSync {
+    /// Reads a call, and notes what it says in passing: that messages have arrived, and that the user is there.
+    async fn of(
+        context: &MatrixContext,
+        session: &CallerSession,
+        call: Box<WithQuery<api::Request>>,
+    ) -> Result<Box<Self>, MatrixError> {
+        let inline = call.argument("filter");
+        let api::Request { filter, since, full_state, set_presence, timeout, .. } = call.into_request();
+        let filter = requested_filter(context, session, filter, inline).await?;
+        let filter = without_ignored(context, session, filter)?;
+        let token = since.as_deref().map(limits::sync_token).transpose()?;
+        if let Some(received) = token.and_then(|token| token.to_device) {
+            context.service.received_messages(session, received);
+        }
+        if let Some(level) = presence_level(&set_presence) {
+            context.service.ephemeral().note_sync(&session.localpart, &session.device_id, level);
+        }
+        // A poll that is parked when the pod begins to stop is answered then; one that comes later waits a moment.
+        let came_late = context.service.stopping().is_cancelled();
+        let longest = if came_late { STOPPING_WAIT } else { MAX_WAIT };
+        let deadline = Instant::now() + timeout.unwrap_or_default().min(longest);
+        Ok(Box::new(Self { filter, token, full_state, came_late, deadline }))
+    }
+}
+
+/// Waits for an answer. Thousands of such futures are parked at a time: what is not needed while they are is boxed, so
+/// that they keep no room for it.
 async fn answer_sync(
-    context: MatrixContext,
-    session: CallerSession,
-    request: api::Request,
-    inline_filter: Option<String>,
+    context: &MatrixContext,
+    session: &CallerSession,
+    wanted: Box<WantedSync>,
+    delivery: DeliveryTimer,
 ) -> Result<api::Response, MatrixError> {
-    let delivery = context.metrics.delivery(metrics::ClientApi::Matrix);
-    let filter = requested_filter(&context, &session, request.filter, inline_filter).await?;
-    let filter = without_ignored(&context, &session, filter)?;
-    let token = request.since.as_deref().map(limits::sync_token).transpose()?;
+    let WantedSync { filter, token, full_state, came_late, deadline } = *wanted;
     let since = token.map(|token| token.at);
-    if let Some(received) = token.and_then(|token| token.to_device) {
-        context.service.received_messages(&session, received);
-    }
-    if let Some(level) = presence_level(&request.set_presence) {
-        context.service.ephemeral().note_sync(&session.localpart, &session.device_id, level);
-    }
-    // A poll that is parked when the pod begins to stop is answered then; one that comes later waits a moment.
-    let came_late = context.service.stopping().is_cancelled();
-    let longest = if came_late { STOPPING_WAIT } else { MAX_WAIT };
-    let deadline = Instant::now() + request.timeout.unwrap_or_default().min(longest);
     // Without a token, with the whole state asked for, or with rooms still to come, there is always something to tell.
-    let at_once = token.is_none_or(|token| token.rest.is_some()) || request.full_state;
+    let at_once = token.is_none_or(|token| token.rest.is_some()) || full_state;
     let per_thread = filter.unread_thread_notifications;
     let with_rules = token.is_none() && filter.wants_account_data(PUSH_RULES, "");
-    let mut ephemeral = EphemeralPart::new(&context, &session, filter.clone(), token);
-    let mut poll = SyncPoll::open(&context, &session, token, request.full_state, filter);
+    let mut ephemeral = EphemeralPart::new(context, session, filter.clone(), token);
+    let mut poll = SyncPoll::open(context, session, token, full_state, filter);
     let mut parked = false;
     let mut ends_in = session.ends_in(context.service.now_ms());
     loop {
-        let response = poll.look().await?;
-        let news = ephemeral.look(poll.rooms(), &response).await?;
+        let response = Box::pin(poll.look()).await?;
+        let news = Box::pin(ephemeral.look(poll.rooms(), &response)).await?;
         if parked {
             // After the look: what was applied after a logout is not given to its session.
-            ends_in = context.service.revalidate(&session).await?.ends_in(context.service.now_ms());
+            let valid = Box::pin(context.service.revalidate(session)).await?;
+            ends_in = valid.ends_in(context.service.now_ms());
         }
         let why = if at_once {
             Some(SyncAnswer::Initial)
@@ -118,19 +145,20 @@ async fn answer_sync(
         };
         if let Some(why) = why {
             let rooms = counted_rooms(&response, &news, per_thread);
-            let unread =
-                UnreadRooms { counts: context.service.unread_counts(&session, rooms, parked).await?, per_thread };
-            let _traced = delivery_spans(&context, since, &response);
+            let counts = Box::pin(context.service.unread_counts(session, rooms, parked)).await?;
+            let unread = UnreadRooms { counts, per_thread };
+            let _traced = delivery_spans(context, since, &response);
             let oldest = since.and_then(|since| oldest_after(&response, since));
             delivery.handed(oldest.and_then(|position| context.service.feed().applied_at(position)));
             context.metrics.synced(why);
-            let response = if with_rules { with_push_rules(response, &session)? } else { response };
-            let mut answer = render_sync(response, &news, &unread, &context, &session)?;
+            let response = if with_rules { with_push_rules(response, session)? } else { response };
+            let mut answer = render_sync(response, &news, &unread, context, session)?;
             if let Some(stock) = poll.stock() {
                 keys::add_device_stock(&mut answer, stock);
             }
             return Ok(answer);
         }
+        drop((response, news));
         let _parked = context.metrics.parked();
         parked = true;
         // One more look when the session runs out: within a second, if it was used meanwhile.

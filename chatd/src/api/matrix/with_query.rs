@@ -25,6 +25,11 @@ impl<T: IncomingRequest> IncomingRequest for WithQuery<T> {
 }
 
 impl<T> WithQuery<T> {
+    /// Returns the request alone.
+    pub(super) fn into_request(self) -> T {
+        self.request
+    }
+
     /// Returns the value of an argument, decoded; `None` if it is not there.
     pub(super) fn argument(&self, name: &str) -> Option<String> {
         let mut pairs = form_urlencoded::parse(self.query.as_bytes());

@@ -145,7 +145,9 @@ impl<'a> StateView<'a> {
         let mut bytes = weight_of_data(&out.account_data) + out.device_lists.weight();
         for row in rooms {
             self.is_wanted()?;
-            if after.is_some_and(|after| row.room <= after) || (after.is_some() && self.came_later(&row)) {
+            if after.is_some_and(|after| row.room <= after)
+                || (after.is_some() && self.came_later(request.localpart, &row)?)
+            {
                 continue;
             }
             let room_data = account_data.remove(&row.room).unwrap_or_default();
@@ -177,8 +179,18 @@ impl<'a> StateView<'a> {
     }
 
     /// Returns `true` if the membership began after this view's moment; the sync that continues from there tells it.
-    fn came_later(&self, row: &RoomMembership) -> bool {
-        row.position > self.now() && (row.kind != Kind::Join || row.joined_since.is_none_or(|from| from > self.now()))
+    /// For a user who was in the room at that moment, and has left and come back, that sync takes the room for known:
+    /// it is told now.
+    fn came_later(&self, localpart: &str, row: &RoomMembership) -> Result<bool, QueryError> {
+        let now = self.now();
+        if row.position <= now {
+            return Ok(false);
+        }
+        if row.kind != Kind::Join {
+            return Ok(true);
+        }
+        let began_later = row.joined_since.is_none_or(|from| from > now);
+        Ok(began_later && self.sight_in_lists(row.room, localpart)?.membership_at(now) != Some(Kind::Join))
     }
 }
 
@@ -300,6 +312,27 @@ mod tests {
         let (after, _) = in_parts(&mut world, Some(next), |_, _| ());
         let said: Vec<_> = after.iter().flat_map(|part| &part.join).map(|room| room.timeline.events.len()).collect();
         assert_eq!(said, [3, 3, 3, 3]);
+    }
+
+    #[test]
+    fn a_room_that_was_left_and_joined_again_meanwhile_is_given_as_it_was_before() {
+        let mut world = world(&["alice", "bob"]);
+        let rooms: Vec<_> = (0..3).map(|_| world.public_room("bob")).collect();
+        for (_, room) in &rooms {
+            world.moved("alice", room, Change::Join, "");
+        }
+        let (parts, next) = in_parts(&mut world, None, |world, part| {
+            if part == 1 {
+                world.moved("alice", &rooms[1].1, Change::Leave, "");
+                world.moved("alice", &rooms[1].1, Change::Join, "");
+            }
+        });
+        let given: Vec<_> = parts.iter().flat_map(|part| &part.join).map(|room| room.room).collect();
+        assert_eq!(given, [rooms[0].0, rooms[1].0, rooms[2].0]);
+        let (after, _) = in_parts(&mut world, Some(next), |_, _| ());
+        let news: Vec<_> = after.iter().flat_map(|part| &part.join).collect();
+        assert_eq!(news.len(), 1);
+        assert_eq!((news[0].room, news[0].timeline.events.len()), (rooms[1].0, 2), "the leave and the join");
     }
 
     #[test]
