@@ -9,6 +9,7 @@
 pub mod api {
     //! APIs of the pod: each decodes requests, passes them to [`crate::service`], and encodes the answers.
     pub mod admin;
+    pub(crate) mod bearer;
     pub mod convert;
     pub mod error;
     pub mod grpc;

@@ -38,6 +38,7 @@ mod device_keys;
 mod device_list;
 mod dialogue;
 mod directory;
+mod entry;
 mod filter;
 mod hints;
 mod history;

@@ -102,6 +102,11 @@ impl RoomVersion {
         }
     }
 
+    /// Returns `true` if this join rule means something in rooms of this version. Any other one lets nobody in.
+    pub(crate) fn has_join_rule(self, join_rule: &str) -> bool {
+        matches!(join_rule, "public" | "invite") || self.takes_knocks(join_rule) || self.is_restricted(join_rule)
+    }
+
     /// Returns `true` if creators have unlimited power, and the room's id is that of its create event.
     pub(crate) fn has_powerful_creators(self) -> bool {
         self >= Self::V12
@@ -137,6 +142,9 @@ mod tests {
         assert_eq!(names(RoomVersion::is_restricted, "restricted"), "8 9 10 11 12");
         assert_eq!(names(RoomVersion::is_restricted, "knock_restricted"), "10 11 12");
         assert_eq!(names(RoomVersion::takes_knocks, "public") + &names(RoomVersion::is_restricted, "knock"), "");
+        assert_eq!(names(RoomVersion::has_join_rule, "invite"), "6 7 8 9 10 11 12");
+        assert_eq!(names(RoomVersion::has_join_rule, "restricted"), "8 9 10 11 12");
+        assert_eq!(names(RoomVersion::has_join_rule, "private") + &names(RoomVersion::has_join_rule, ""), "");
     }
 
     #[test]

@@ -81,6 +81,16 @@ impl UserVisibility {
         version_at(&self.memberships, at).map(|(_, kind)| kind)
     }
 
+    /// Returns the membership after the event at `at`, and the position of the event that made it so.
+    pub(crate) fn membership_event_at(&self, at: Position) -> Option<(Position, Kind)> {
+        version_at(&self.memberships, at)
+    }
+
+    /// Returns `true` if the user was in the room when the event at this position happened; whoever was removed by it was.
+    pub(crate) fn was_there(&self, at: Position) -> bool {
+        [at, at.before()].into_iter().any(|at| self.membership_at(at) == Some(Kind::Join))
+    }
+
     /// Returns `true` if the event at this position changed the user's own membership.
     pub(crate) fn is_own(&self, at: Position) -> bool {
         self.memberships.binary_search_by_key(&at, |(position, _)| *position).is_ok()

@@ -332,7 +332,7 @@ fn random_state(rng: &mut Rng, room: CommandNumber) -> ScriptAction {
         0..3 => ("m.room.name", String::new(), format!("{{\"name\":\"{}\"}}", rng.below(100))),
         3..5 => ("m.room.history_visibility", String::new(), random_visibility(rng)),
         5 => {
-            let rule = rng.pick(&["public", "public", "invite", "knock", "restricted"]);
+            let rule = rng.pick(&["public", "public", "invite", "knock", "restricted", "private"]);
             ("m.room.join_rules", String::new(), format!("{{\"join_rule\":\"{rule}\"}}"))
         }
         6..8 => ("m.room.power_levels", String::new(), random_levels(rng)),

@@ -44,8 +44,9 @@ fn folded_syncs_equal_a_full_read() {
                     if is_there(rows) && rng.below(*seldom) == 0 {
                         let full_state = rng.percent(10);
                         let most_bytes = *rng.pick(&[usize::MAX, usize::MAX, 1, 2_000]);
-                        let most_bytes = if full_state { usize::MAX } else { most_bytes };
-                        client.sync(rows, SyncManner { filter: &filters[*filter], full_state, most_bytes });
+                        let most_parts = *rng.pick(&[usize::MAX, usize::MAX, 1, 3]);
+                        let filter = &filters[*filter];
+                        client.sync(rows, SyncManner { filter, full_state, most_bytes, most_parts });
                     }
                 }
             })

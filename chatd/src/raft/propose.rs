@@ -493,8 +493,8 @@ impl OutcomeDoubt {
 fn is_repeatable(envelope: &Envelope) -> bool {
     let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
     !envelope.transaction_id.is_empty()
-        // Counted twice, it keeps nobody out.
-        || envelope.guess_count.is_some()
+        // Counted twice, it keeps nobody out; given back twice, it would be a guess more.
+        || envelope.guess_count.as_ref().is_some_and(|count| !count.gives_back)
         || matches!(
             kind,
             Some(
@@ -518,5 +518,19 @@ fn propose_result(result: &Result<Outcome, ProposeError>) -> ProposeResult {
         Err(ProposeError::Unknown { .. }) => ProposeResult::Unknown,
         Err(ProposeError::Stopping) => ProposeResult::Stopping,
         Err(ProposeError::TooLarge { .. }) => ProposeResult::TooLarge,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_of_a_wrong_password_is_repeated_and_what_gives_it_back_is_not() {
+        let counting = |gives_back| Envelope {
+            guess_count: Some(GuessCount { gives_back, ..GuessCount::default() }),
+            ..Envelope::default()
+        };
+        assert!(is_repeatable(&counting(false)) && !is_repeatable(&counting(true)));
     }
 }

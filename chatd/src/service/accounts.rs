@@ -205,10 +205,6 @@ impl ChatService {
         // Looking account and device up is a read for somebody who has no session yet.
         self.admit_stranger(address)?;
         let (account, device_is_known) = self.account_for_login(&localpart, &login.device_id).await?;
-        if account.as_ref().is_some_and(|account| account.deactivated) {
-            // As in Synapse, whatever the password: there is none any more that could be verified.
-            return Err(closed_for_good());
-        }
         // A made-up device id must not get a count of its own: each new one would be good for ten more guesses.
         if !device_is_known {
             attempt.known_device.clear();
@@ -218,6 +214,10 @@ impl ChatService {
         let stored = account.as_ref().map(|account| account.password_hash.clone());
         let verified = self.verify(attempt, login.password, stored).await?;
         let (true, Some(account)) = (verified, account) else { return Err(wrong_credentials()) };
+        if account.deactivated {
+            // Only now: who does not know the password is not told.
+            return Err(closed_for_good());
+        }
         let open = OpenSession {
             localpart,
             session: Some(opening.session.clone()),
@@ -250,24 +250,9 @@ impl ChatService {
         Ok((account, device_is_known))
     }
 
-    /// Verifies a password when its turn comes. The attempt is charged on the leader and on this pod.
+    /// Verifies a password when its turn comes. The attempt is charged on the leader and on this pod, and the charges are
+    /// given back, together with the verification, even if the caller has hung up by then.
     pub(super) async fn verify(
-        &self,
-        attempt: LoginAttempt,
-        password: String,
-        stored: Option<String>,
-    ) -> Result<bool, RequestRefusal> {
-        let charged = self.charge_guess(&attempt).await?;
-        let right = self.verify_in_turn(attempt, password, stored).await?;
-        if !right {
-            charged.was_wrong();
-        }
-        Ok(right)
-    }
-
-    /// Verifies a password when its turn comes. The attempt is charged on this pod, and the charge given back, together
-    /// with the verification, even if the caller has hung up by then.
-    async fn verify_in_turn(
         &self,
         attempt: LoginAttempt,
         password: String,
@@ -275,12 +260,17 @@ impl ChatService {
     ) -> Result<bool, RequestRefusal> {
         let lane = QueueLane { address: attempt.address, account: attempt.localpart.clone() };
         let logins = Arc::clone(&self.inner.logins);
-        let verified = self.inner.passwords.in_turn(lane, move || -> Result<bool, TooManyGuesses> {
+        let turn = self.inner.passwords.turn(lane).await?;
+        // Only when it is its turn: of many right passwords at once, only as many are charged as are being verified.
+        let charged = self.charge_guess(&attempt).await?;
+        let verified = turn.run(move || -> Result<bool, TooManyGuesses> {
             // Judged once more: any number of attempts pass the first check before one of them is counted.
             let counted = logins.count(&attempt, Instant::now())?;
             let right = password::verify_password(&password, stored.as_deref());
             if right {
                 logins.was_right(&attempt, counted, Instant::now());
+            } else {
+                charged.was_wrong();
             }
             Ok(right)
         });
@@ -407,7 +397,7 @@ pub(super) fn needs_quorum() -> RequestRefusal {
     RequestRefusal::unavailable(message, ELECTION_WAIT)
 }
 
-/// Refuses a login to an account that was closed. That it was is no secret: its name stays taken.
+/// Refuses a login of the owner to an account that was closed.
 pub(super) fn closed_for_good() -> RequestRefusal {
     RequestRefusal::new(RefusalCode::UserDeactivated, "this account was closed for good: log in to another")
 }

@@ -3,17 +3,23 @@
 //! An attempt is charged before its password is verified, in the first place that has room, as
 //! [`login_limit`](super::login_limit) describes; the charge is given back unless the password was wrong.
 
+use super::accounts::needs_quorum;
 use super::login_limit::{LoginAttempt, TooManyGuesses};
 use super::{ChatService, RequestRefusal};
 use crate::raft::propose::{ProposeError, Proposer};
 use quorate_core::proto::log::{GuessCount, GuessPlace};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 #[cfg(doc)]
 use super::RefusalCode;
 
+/// Time for which an attempt waits for a leader to charge it: longer than an election takes, and short because it keeps
+/// its turn meanwhile.
+const CHARGED_WITHIN: Duration = Duration::from_secs(3);
+
 /// Charge of an attempt on the leader. It is given back when this is dropped, unless the password was wrong: also when
-/// the caller hangs up before that is known, or the pod fails.
+/// the verification does not come about.
 pub(super) struct ChargedGuess {
     proposer: Proposer,
     count: Option<GuessCount>,
@@ -45,7 +51,7 @@ impl ChatService {
     /// # Errors
     /// [`RefusalCode::LimitExceeded`] after too many wrong passwords at all pods together; the refusals of the proposer.
     pub(super) async fn charge_guess(&self, attempt: &LoginAttempt) -> Result<ChargedGuess, RequestRefusal> {
-        let mut refused = None;
+        let mut refused: Option<Duration> = None;
         for place in self.places_of(attempt) {
             let count = GuessCount {
                 address: attempt.address.to_string(),
@@ -55,9 +61,14 @@ impl ChatService {
                 gives_back: false,
             };
             let proposer = self.inner.parts.proposer.clone();
-            match proposer.count_guess(count.clone()).await {
+            let answer =
+                timeout(CHARGED_WITHIN, proposer.count_guess(count.clone())).await.map_err(|_| needs_quorum())?;
+            match answer {
                 Ok(()) => return Ok(ChargedGuess { proposer, count: Some(count) }),
-                Err(ProposeError::RateLimited { retry_after }) => refused = Some(retry_after),
+                // The place that has room first will do.
+                Err(ProposeError::RateLimited { retry_after }) => {
+                    refused = Some(refused.map_or(retry_after, |wait| wait.min(retry_after)));
+                }
                 Err(error) => return Err(RequestRefusal::from(error)),
             }
         }

@@ -2,8 +2,10 @@
 //! none because an identity provider vouches for its owner, with a token of the provider, or by having just logged in.
 //!
 //! A session of such an account can be opened with a token of the provider alone (or by the owner, from another session,
-//! which takes a token of the provider as well). For a short time after its login, a session is therefore as good as a
-//! password, also for clients that know no other stage than that: they ask their user to log in again.
+//! which takes a token of the provider as well). For a short time after its login, a session can therefore remove devices
+//! without another proof, as in Synapse (`ui_auth.session_timeout`), also if its client does not know the stage: it asks its
+//! user to log in again. Everything else asks for the token: whoever steals a session just after the login must not close
+//! the account, replace its keys or open other sessions.
 
 use super::other_logins::NO_PASSWORD;
 use super::own_account::VerifiedPassword;
@@ -16,8 +18,8 @@ use std::time::Duration;
 #[cfg(doc)]
 use super::RefusalCode;
 
-/// Time after a login within which an account without a password needs no other proof: long enough to log in again in a
-/// browser and to come back, too short for a token that is stolen from a backup or a log.
+/// Time after a login within which an account without a password removes devices without another proof: long enough to
+/// log in again in a browser and to come back, too short for a token that is stolen from a backup or a log.
 const RECENT_LOGIN: Duration = Duration::from_secs(10 * 60);
 
 /// Proof that the owner of an account can give.
@@ -27,7 +29,8 @@ pub enum OwnerProof {
     Password,
     /// A token of the identity provider.
     ProviderToken,
-    /// A token of the identity provider, or none at present: the session was opened with one a moment ago.
+    /// A token of the identity provider, which the removal of devices does without at present: the session was opened a
+    /// moment ago.
     RecentLogin(VerifiedPassword),
 }
 

@@ -1,6 +1,6 @@
 //! Password hashing with argon2id: off the async runtime, a few passwords at a time.
 
-use super::fair_queue::{FairQueue, QueueLane};
+use super::fair_queue::{FairQueue, QueueLane, QueueTurn};
 use super::refusal::{RefusalCode, RequestRefusal};
 use crate::metrics::ChatMetrics;
 use argon2::{
@@ -43,8 +43,7 @@ impl PasswordQueue {
         })
     }
 
-    /// Runs `work`, which hashes a password, on a blocking thread when it is this lane's turn. Work that has begun is
-    /// finished even if its caller has gone.
+    /// Runs `work`, which hashes a password, when it is this lane's turn; see [`PasswordTurn::run`].
     ///
     /// # Errors
     /// [`RefusalCode::Overloaded`] if too many requests wait.
@@ -53,12 +52,40 @@ impl PasswordQueue {
         lane: QueueLane,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, RequestRefusal> {
+        self.turn(lane).await?.run(work).await
+    }
+
+    /// Waits for this lane's turn to hash a password.
+    ///
+    /// # Errors
+    /// [`RefusalCode::Overloaded`] if too many requests wait.
+    pub(super) async fn turn(&self, lane: QueueLane) -> Result<PasswordTurn, RequestRefusal> {
         let waiting = self.metrics.waiting_login();
         let turn = self.queue.turn(lane).await.map_err(|_| {
             self.metrics.login_refused("queue");
             RequestRefusal::new(RefusalCode::Overloaded, "too many logins at once; try again later").after(FULL_FOR)
         })?;
         drop(waiting);
+        Ok(PasswordTurn { turn })
+    }
+}
+
+/// Turn to hash one password; the next request gets it when this is dropped.
+pub(super) struct PasswordTurn {
+    turn: QueueTurn,
+}
+
+impl PasswordTurn {
+    /// Runs `work`, which hashes a password, on a blocking thread. Work that has begun is finished even if its caller has
+    /// gone.
+    ///
+    /// # Errors
+    /// [`RefusalCode::Internal`] if the work fails.
+    pub(super) async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RequestRefusal> {
+        let Self { turn } = self;
         let worked = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(turn);

@@ -130,7 +130,7 @@ fn answers_again(cluster: &Cluster, session: &str, first: &Value) {
 
         let quiet = json!({"username": "ALICE", "password": OLD, "auth": auth, "inhibit_login": true});
         let (status, told) = ask(node, "POST", "register", "", &quiet);
-        assert_eq!((status, told), (200, json!({"user_id": first["user_id"]})));
+        assert_eq!((status, &told["user_id"], told.get("access_token")), (200, &first["user_id"], None), "{told}");
         let other = json!({"username": "bob", "password": OLD, "auth": auth});
         let (status, refused) = ask(node, "POST", "register", "", &other);
         assert_eq!((status, refused["errcode"].as_str()), (403, Some("M_FORBIDDEN")), "no second account: {refused}");
@@ -262,10 +262,19 @@ async fn closes_account([one, two, three]: [&Node; 3], alice: &str, bob: &str) {
         let found = page.iter().find(|event| event["event_id"] == sent["event_id"]).expect("it is there");
         assert_eq!(found["content"], content);
     }
+    let keep = json!({"auth": password("carol", OLD, None)});
+    assert_eq!(ask(one, "POST", "account/deactivate", &carol, &keep).0, 200);
+    // Of an erased account, nothing is left that a password could be compared with.
+    let answers = [
+        ("alice", OLD, "M_FORBIDDEN"),
+        ("alice", "wrong", "M_FORBIDDEN"),
+        ("carol", OLD, "M_USER_DEACTIVATED"),
+        ("carol", "wrong", "M_FORBIDDEN"),
+    ];
     for node in [one, two, three] {
-        for secret in [OLD, "wrong"] {
-            let (status, refused) = login(node, "alice", secret, "");
-            assert_eq!((status, refused["errcode"].as_str()), (403, Some("M_USER_DEACTIVATED")), "{refused}");
+        for (name, secret, expected) in answers {
+            let (status, refused) = login(node, name, secret, "");
+            assert_eq!((status, refused["errcode"].as_str()), (403, Some(expected)), "{name}, {secret}: {refused}");
         }
     }
     let again = json!({"username": "Alice", "password": OLD, "auth": {"type": "m.login.dummy"}});
@@ -426,9 +435,13 @@ fn proves_to_be_the_owner_without_a_password([one, two, three]: [&Node; 3], toke
     assert_eq!((status, refused["errcode"].as_str()), (401, Some("M_UNRECOGNIZED")), "{refused}");
     assert_eq!(get_token(three, Some(auth(jwt("Kleiber", "newcomer")))).0, 200);
 
-    // The login is recent, which is enough for the session's own account.
-    let change = json!({"new_password": NEW});
-    let (status, refused) = ask(one, "POST", "account/password", token, &change);
-    assert_eq!((status, refused["errcode"].as_str()), (403, Some("M_FORBIDDEN")), "{refused}");
+    // The login is recent, which is enough to remove devices, and for nothing else.
     assert_eq!(ask(two, "POST", "delete_devices", token, &json!({"devices": ["NONE"]})).0, 200);
+    for path in ["account/password", "account/deactivate"] {
+        let (status, asked) = ask(one, "POST", path, token, &json!({"new_password": NEW}));
+        assert_eq!((status, &asked["flows"]), (401, &json!([{"stages": ["org.matrix.login.jwt"]}])), "{path}: {asked}");
+    }
+    let auth = json!({"type": "org.matrix.login.jwt", "token": jwt("Kleiber", "newcomer")});
+    let (status, refused) = ask(one, "POST", "account/password", token, &json!({"new_password": NEW, "auth": auth}));
+    assert_eq!((status, refused["errcode"].as_str()), (403, Some("M_FORBIDDEN")), "there is none: {refused}");
 }

@@ -197,6 +197,22 @@ async fn who_guesses_passwords_at_all_pods_guesses_no_faster_than_at_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_logins_at_once_with_the_right_password_are_no_guesses() {
+    let cluster = Cluster::start("").await;
+    User::register(&cluster, 0, "alice").await;
+    let identifier = json!({"type": "m.id.user", "user": "alice"});
+    let body = json!({"type": "m.login.password", "identifier": identifier, "password": PASSWORD});
+    let nodes = &cluster.nodes;
+    let log_in = |n: usize| call_as(&nodes[n % nodes.len()], "", "POST", "/_matrix/client/v3/login", &body);
+    // More than there may be wrong ones.
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let started: Vec<_> = (0..24).map(|n| scope.spawn(move || log_in(n))).collect();
+        started.into_iter().map(|login| login.join().expect("an answer")).collect()
+    });
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn accounts_and_sessions_are_counted_for_all_pods_together() {
     // A token comes back after minutes, however slow the machine is.
     let cluster = Cluster::start("rateLimit: {registrations: 4, logins: 3}").await;

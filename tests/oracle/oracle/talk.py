@@ -56,11 +56,10 @@ def redact(world):
 def state(world):
     room = world.room()
     who = world.somebody_in(room)
-    # Not the rule "private": Synapse then refuses to change the profile of members.
     kind, content = world.pick(
         ("m.room.name", {"name": f"s{world.seed}x name {world.count}"}),
         ("m.room.topic", {"topic": f"topic {world.count}"}),
-        ("m.room.join_rules", {"join_rule": world.pick("public", "invite", "knock")}),
+        ("m.room.join_rules", {"join_rule": world.pick("public", "invite", "knock", "private")}),
         ("m.room.history_visibility", {"history_visibility": world.pick("world_readable", "shared", "invited", "joined")}),
         ("m.room.guest_access", {"guest_access": world.pick("can_join", "forbidden")}),
         ("m.room.pinned_events", {"pinned": [f"<{world.event(room)}>"]}),

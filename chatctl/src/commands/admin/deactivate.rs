@@ -24,7 +24,7 @@ pub(super) struct DeactivateArgs {
     target: AdminTarget,
     /// Name of the account, or full user id
     user: String,
-    /// Remove profile, account data and filters as well
+    /// Remove profile, account data and filters as well, and hide what the user wrote from those who were not in the room
     #[arg(long)]
     erase: bool,
 }

@@ -40,16 +40,15 @@ pub(super) fn close_account(
     erase: bool,
 ) -> ApplyResult<log::DeactivationContinued> {
     let mut row = store::Account {
-        // No password fits an empty hash, and no session is opened for a deactivated account.
-        password_hash: String::new(),
+        // The hash stays unless everything goes: who knows the password, and nobody else, is told that the account was
+        // closed. No session is opened for it.
         password_version: account.password_version.saturating_add(1),
         deactivated: true,
         administrator: false,
-        erased: erase || account.erased,
         ..account
     };
     if erase {
-        erase_profile(context, &mut row);
+        erase_personal_data(context, &mut row);
     }
     context.rows.put(Table::Account, key::account_key(context.user), table::encode_value(&row));
     // An earlier change of profile has nothing left to show.
@@ -69,7 +68,7 @@ pub(super) fn erase_closed_account(
     context: &mut ApplyContext<'_>,
     mut account: store::Account,
 ) -> ApplyResult<log::DeactivationContinued> {
-    erase_profile(context, &mut account);
+    erase_personal_data(context, &mut account);
     context.rows.put(Table::Account, key::account_key(context.user), table::encode_value(&account));
     let key = key::departure_key(context.user);
     let left_over = table::fetch_row::<store::Departure>(&context.rows, Table::Meta, &key)?;
@@ -78,8 +77,11 @@ pub(super) fn erase_closed_account(
     continue_departure(context, store::Departure { next_room, erase: true })
 }
 
-/// Removes the profile of `context.user`, whose account this is.
-fn erase_profile(context: &mut ApplyContext<'_>, account: &mut store::Account) {
+/// Removes profile and password of `context.user`, whose account this is, and hides what the user wrote.
+fn erase_personal_data(context: &mut ApplyContext<'_>, account: &mut store::Account) {
+    account.erased = true;
+    // No password fits an empty hash.
+    account.password_hash.clear();
     account.display_name.clear();
     account.avatar_url.clear();
     context.rows.delete(Table::Meta, key::profile_key(context.user));
@@ -254,6 +256,8 @@ mod tests {
         assert_eq!(continued(&mut world), log::DeactivationContinued::default());
         assert_eq!(world.view().rooms_of("bob").unwrap()[0].room, invited);
         assert_eq!(world.rejected(register("alice", "E")), Reason::UserExists);
+        let account = world.view().account("alice").unwrap().unwrap();
+        assert!(account.deactivated && !account.password_hash.is_empty(), "its owner is told, and nobody else");
         let open = log::OpenSession {
             localpart: "alice".into(),
             session: Some(session("alice", "E", 0)),

@@ -5,8 +5,8 @@ use super::append::{self, NewEvent, append_event, sent_answer};
 use super::authoriser::AUTHORISED_VIA;
 use super::context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, RoomHandle, refuse};
 use super::directory;
-use super::{authoriser, membership_quota, receipt, successor};
-use crate::auth::membership::{self as rules, EntryRights, MembershipFacts};
+use super::{authoriser, entry, membership_quota, receipt, successor};
+use crate::auth::membership::{self as rules, MembershipFacts};
 use crate::id::{self, Position, RoomNumber};
 use crate::json::{self, JsonObject};
 use crate::proto::log::set_membership::Change;
@@ -17,9 +17,6 @@ use crate::rows::{self, event_type};
 use crate::table::{self, Table, key};
 use bytes::Bytes;
 use serde_json::Value;
-
-/// Maximum number of rooms of a restricted room's join rule that are considered; further ones are ignored.
-const MAX_VOUCHING_ROOMS: usize = 100;
 
 /// Change of membership to be checked and made.
 pub(super) struct MemberChange<'m> {
@@ -158,7 +155,7 @@ pub(super) fn apply_member_change(
     let sender =
         if oneself { target.kind() } else { rows::membership_row(&context.rows, room.number, context.user)?.kind() };
     let levels = room.levels();
-    let entrance = entry_rights(context, room, change.change)?;
+    let entrance = entry::entry_rights(context, room, change.change)?;
     let kind = rules::check_transition(
         change.change,
         &MembershipFacts {
@@ -194,36 +191,6 @@ pub(super) fn apply_member_change(
         &target,
         AllowedMembership { kind, content, is_direct: change.notes.is_direct, by_client },
     )
-}
-
-/// Returns the ways in which the caller may enter, which are read only if a rule depends on them.
-fn entry_rights(context: &ApplyContext<'_>, room: &RoomHandle, change: Change) -> ApplyResult<EntryRights> {
-    if !matches!(change, Change::Join | Change::Knock) {
-        return Ok(EntryRights::default());
-    }
-    let event = rows::state_event(&context.rows, room.number, event_type::JOIN_RULES, "", Position::MAX)?;
-    let content = event.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
-    let rule = json::string_field(&content, "join_rule").unwrap_or("invite");
-    Ok(EntryRights {
-        open: rule == "public",
-        knock: room.version().takes_knocks(rule),
-        vouched: room.version().is_restricted(rule) && is_vouched(context, &content)?,
-    })
-}
-
-/// Returns `true` if the caller is joined to one of the rooms that a restricted room's rule names.
-fn is_vouched(context: &ApplyContext<'_>, join_rules: &JsonObject) -> ApplyResult<bool> {
-    let allow = join_rules.get("allow").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    for entry in allow.iter().take(MAX_VOUCHING_ROOMS).filter_map(Value::as_object) {
-        let named = json::string_field(entry, "room_id")
-            .filter(|_| json::string_field(entry, "type") == Some("m.room_membership"));
-        let Some(named) = named else { continue };
-        let Some(number) = rows::room_by_id(&context.rows, named, context.server_name)? else { continue };
-        if rows::membership_row(&context.rows, number, context.user)?.kind() == Kind::Join {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Builds the content of a member event, with the profile of the user it is about.
@@ -263,9 +230,13 @@ pub(super) fn join_creator(context: &mut ApplyContext<'_>, room: &mut RoomHandle
     put_membership(context, room, context.user, &store::Membership::default(), entry).map(drop)
 }
 
-/// Repeats a joined caller's member event with the current profile.
+/// Repeats a joined caller's member event with the current profile, unless the room's join rule is one by which nobody can
+/// join.
 pub(super) fn renew_member_event(context: &mut ApplyContext<'_>, number: RoomNumber) -> ApplyResult<()> {
     let mut room = context.room_by_number(number)?;
+    if entry::is_shut(context, &room)? {
+        return Ok(());
+    }
     let old = rows::membership_row(&context.rows, number, context.user)?;
     let content = member_content(context, context.user, Kind::Join, MemberNotes::default())?;
     let entry = AllowedMembership { kind: Kind::Join, content, is_direct: old.is_direct, by_client: false };

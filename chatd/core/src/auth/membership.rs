@@ -25,6 +25,9 @@ pub(crate) struct MembershipFacts<'a> {
 /// and only those who may enter should know which of them are rooms.
 pub(crate) const BY_INVITATION: &str = "this room is invite-only, or it does not exist; ask a member to invite you";
 pub(crate) const NO_KNOCKS: &str = "this room does not accept knocks, or it does not exist";
+/// Message for those who know of the room anyway.
+const SHUT: &str =
+    "this room's version does not know its join rule, which lets nobody in; ask a moderator to change it";
 
 /// Returns the refusal of a change in a room that does not exist.
 pub(crate) fn no_such_room(change: Change) -> AuthDenial {
@@ -44,6 +47,9 @@ pub(crate) struct EntryRights {
     pub(crate) vouched: bool,
     /// `true` if users may knock.
     pub(crate) knock: bool,
+    /// `true` if the room's version does not know its join rule: nobody may join, not even by invitation, nor change the
+    /// profile as a member.
+    pub(crate) shut: bool,
 }
 
 /// Returns the membership that the target has after the change.
@@ -69,6 +75,7 @@ fn check_join(facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
     }
     match facts.target {
         Kind::Ban => Err(forbidden_change("you are banned from this room")),
+        Kind::Join | Kind::Invite if facts.entrance.shut => Err(forbidden_change(SHUT)),
         Kind::Join | Kind::Invite => Ok(Kind::Join),
         _ if facts.entrance.open || facts.entrance.vouched => Ok(Kind::Join),
         _ => Err(forbidden_change(BY_INVITATION)),
@@ -201,6 +208,13 @@ mod tests {
             allowed_alone(Change::Join, open),
             [Kind::Unspecified, Kind::Join, Kind::Invite, Kind::Leave, Kind::Knock]
         );
+    }
+
+    #[test]
+    fn a_rule_that_the_room_does_not_know_lets_nobody_in_even_by_invitation() {
+        let shut = EntryRights { shut: true, ..EntryRights::default() };
+        assert!(allowed_alone(Change::Join, shut).is_empty());
+        assert_eq!(allowed_alone(Change::Leave, shut), [Kind::Join, Kind::Invite, Kind::Knock]);
     }
 
     #[test]

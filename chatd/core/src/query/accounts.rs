@@ -72,7 +72,7 @@ pub struct AccountStanding {
     pub suspended: bool,
 }
 
-/// Device with a session, alive or expired.
+/// Device with a session, alive or expired; or a dehydrated one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// Identifier of the device.
@@ -88,12 +88,15 @@ pub struct DeviceInfo {
     pub seen_ms: u64,
     /// Address from which the device logged in; empty if it is not known.
     pub seen_address: String,
+    /// `false` for a dehydrated device, which has no session.
+    pub has_session: bool,
 }
 
 impl DeviceInfo {
     fn new(device_id: String, row: store::Device) -> Self {
-        let store::Device { display_name, created_ms, expires_ms, seen_ms, seen_address, .. } = row;
-        Self { device_id, display_name, created_ms, expires_ms, seen_ms, seen_address }
+        let store::Device { display_name, token_hash, created_ms, expires_ms, seen_ms, seen_address, .. } = row;
+        let has_session = !token_hash.is_empty();
+        Self { device_id, display_name, created_ms, expires_ms, seen_ms, seen_address, has_session }
     }
 }
 

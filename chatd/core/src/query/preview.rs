@@ -1,10 +1,10 @@
 //! Rooms as somebody sees them who need not be in them: summaries, and the rooms of spaces.
 
-use super::{QueryError, RoomEvent, RoomSummary, StateView};
+use super::{QueryError, RoomEvent, RoomSummary, StateScope, StateView};
 use crate::id::RoomNumber;
 use crate::json;
 use crate::proto::store::membership::Kind;
-use crate::rows::{self, event_type};
+use crate::rows;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -166,7 +166,7 @@ impl StateView<'_> {
         let mut out = Vec::new();
         let mut from = None;
         loop {
-            let part = self.state_part(space, Some(event_type::SPACE_CHILD), self.now(), from.as_ref())?;
+            let part = self.state_part(space, &StateScope::SpaceChildren, self.now(), from.as_ref())?;
             for child in part.events {
                 let content = json::stored_object(&child.content);
                 let has_via = content.get("via").and_then(Value::as_array).is_some_and(|via| !via.is_empty());
@@ -199,6 +199,7 @@ mod tests {
     use super::*;
     use crate::proto::log;
     use crate::proto::log::set_membership::Change;
+    use crate::rows::event_type;
     use crate::testing::{World, world};
 
     fn room(world: &mut World, name: &str, is_space: bool, preset: log::create_room::Preset) -> (RoomNumber, String) {

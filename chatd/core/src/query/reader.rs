@@ -39,7 +39,7 @@ impl StateView<'_> {
     ) -> Result<StatePart, QueryError> {
         let sight = self.sight(room, localpart)?;
         let part = self.state_part(room, scope, at, from)?;
-        Ok(StatePart { events: events_shown_to(part.events, &sight), next: part.next })
+        Ok(StatePart { events: self.state_shown_to(part.events, &sight)?, next: part.next })
     }
 
     /// Returns one piece of the state that [`StateView::state_place`] gives the reader.
@@ -55,7 +55,8 @@ impl StateView<'_> {
     ) -> Result<Option<RoomEvent>, QueryError> {
         let sight = self.sight(room, localpart)?;
         let at = readable_now(&sight)?;
-        Ok(self.state_event(room, event_type, state_key, at)?.map(|event| event.shown_to(&sight)))
+        let found = self.state_event(room, event_type, state_key, at)?;
+        Ok(self.state_shown_to(found.into_iter().collect(), &sight)?.pop())
     }
 
     /// Returns the position whose members the reader is shown: the present one, or `at`, as far as the reader may read
@@ -136,7 +137,7 @@ impl StateView<'_> {
             }
         }
         let sight = self.sight(room, localpart)?;
-        Ok(events_shown_to(members.into_values().flatten().collect(), &sight))
+        Ok(self.state_shown_to(members.into_values().flatten().collect(), &sight)?)
     }
 
     /// Returns a page of the users who are joined, invited, knocking or banned, in order of their localparts and
@@ -231,10 +232,6 @@ fn newest_of_senders(events: &[RoomEvent]) -> BTreeMap<String, Position> {
         *at = event.position.max(*at);
     }
     newest
-}
-
-fn events_shown_to(events: Vec<RoomEvent>, sight: &UserVisibility) -> Vec<RoomEvent> {
-    events.into_iter().map(|event| event.shown_to(sight)).collect()
 }
 
 #[cfg(test)]

@@ -171,10 +171,11 @@ impl StateView<'_> {
         let prefix = match scope {
             StateScope::All | StateScope::WithMembers(_) => key::room_key(room),
             StateScope::Members => key::state_of_type(room, event_type::MEMBER),
+            StateScope::SpaceChildren => key::state_of_type(room, event_type::SPACE_CHILD),
         };
         let start = from.map_or_else(|| prefix.clone(), |cursor| cursor.0.clone());
         let (versions, mut next) = match scope {
-            StateScope::All | StateScope::Members => {
+            StateScope::All | StateScope::Members | StateScope::SpaceChildren => {
                 self.some_versions(room, start, &key::after_prefix(&prefix), at, PART_EVENTS)?
             }
             StateScope::WithMembers(only) => self.versions_with_members(room, start, at, only)?,
@@ -228,6 +229,8 @@ pub enum StateScope {
     All,
     /// The member events.
     Members,
+    /// The `m.space.child` events.
+    SpaceChildren,
     /// All but the member events, and those of the users with these ids.
     WithMembers(Arc<BTreeSet<String>>),
 }

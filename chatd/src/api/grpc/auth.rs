@@ -1,5 +1,6 @@
 //! Caller of a gRPC request: token, session and address.
 
+use crate::api::bearer;
 use crate::caller::CallerAddress;
 use crate::service::{CallerSession, ChatService, RefusalCode, RequestRefusal};
 use std::net::IpAddr;
@@ -9,14 +10,7 @@ use tonic::metadata::MetadataMap;
 /// Returns the access token of `authorization: Bearer <token>`.
 #[must_use]
 pub fn bearer_token(metadata: &MetadataMap) -> Option<&str> {
-    token_in(metadata.get("authorization")?.to_str().ok()?)
-}
-
-/// Returns the token of a header's value.
-pub(super) fn token_in(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    // Schemes are case-insensitive (RFC 9110, section 11.1).
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    bearer::bearer_token(metadata.get("authorization")?.to_str().ok()?)
 }
 
 /// Returns the address of a request's caller, as limits count it.

@@ -6,6 +6,7 @@
 
 use super::auth;
 use super::auth::GateSession;
+use crate::api::bearer;
 use crate::api::error;
 use crate::api::listen::{BodyFault, BodyMode, CallerConnection, RequestGate};
 use crate::service::{ChatService, RefusalCode, RequestRefusal};
@@ -68,7 +69,8 @@ impl RequestGate for GrpcGate {
             return BodyMode::Messages { limit: STRANGERS_MESSAGES, stream: path.starts_with(REFLECTION) };
         };
         let stream = method == POST;
-        let token = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(auth::token_in);
+        let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header.and_then(bearer::bearer_token);
         let known = auth::authenticate_token(&self.service, token, method == LOGOUT).await;
         let reading = if known.is_ok() {
             connection.show_session();

@@ -34,7 +34,8 @@ async fn describe_user(
     let details = context.service.account_details(localpart).await?;
     let mut response = whois::Response::new();
     response.user_id = Some(user_id(details.account.user_id)?);
-    response.devices = details.devices.into_iter().map(describe_device).collect();
+    let with_session = details.devices.into_iter().filter(|device| device.has_session);
+    response.devices = with_session.map(describe_device).collect();
     Ok(response)
 }
 

@@ -3,7 +3,7 @@
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use super::interactive::authenticate_interactively;
+use super::interactive::authenticate_afresh;
 use crate::service::CallerSession;
 use ruma::api::client::account::ThirdPartyIdRemovalStatus;
 use ruma::api::client::account::{change_password, deactivate};
@@ -21,7 +21,7 @@ async fn replace_password(
     session: CallerSession,
     request: change_password::v3::Request,
 ) -> Result<change_password::v3::Response, MatrixError> {
-    let verified = authenticate_interactively(&context, &session, "POST account/password", request.auth).await?;
+    let verified = authenticate_afresh(&context, &session, "POST account/password", request.auth).await?;
     let end_others = request.logout_devices;
     context.service.change_password(&session, verified, request.new_password, end_others, context.caller).await?;
     Ok(change_password::v3::Response::new())
@@ -32,7 +32,7 @@ async fn close_account(
     session: CallerSession,
     request: deactivate::v3::Request,
 ) -> Result<deactivate::v3::Response, MatrixError> {
-    let verified = authenticate_interactively(&context, &session, "POST account/deactivate", request.auth).await?;
+    let verified = authenticate_afresh(&context, &session, "POST account/deactivate", request.auth).await?;
     context.service.deactivate(&session, verified, request.erase).await?;
     // There are no third-party identifiers that an identity server would have to be told of.
     Ok(deactivate::v3::Response::new(ThirdPartyIdRemovalStatus::NoSupport))

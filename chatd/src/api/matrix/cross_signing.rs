@@ -3,7 +3,7 @@
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use super::interactive::authenticate_interactively;
+use super::interactive::authenticate_afresh;
 use super::raw_request::raw_json;
 use crate::service::{CallerSession, SignatureFault, SignatureOffer, SigningKeys, judge_signatures, limits};
 use axum::http::StatusCode;
@@ -50,7 +50,7 @@ async fn upload_signing_keys(
     // The first keys need no password (MSC3967): there is nothing yet that a stolen token could replace.
     let authenticated = known.master.is_some();
     if authenticated {
-        authenticate_interactively(&context, &session, UPLOAD, request.auth).await?;
+        authenticate_afresh(&context, &session, UPLOAD, request.auth).await?;
     }
     let Some(master) = keys.master.as_ref().or(known.master.as_ref()) else {
         let message = "There is no master key: upload one first.";

@@ -1,4 +1,5 @@
-//! Endpoints for the caller's dehydrated device (MSC3814), under their unstable paths.
+//! Endpoints for the caller's dehydrated device (MSC3814), under their unstable paths. `versions` does not name them:
+//! clients find out by asking for the device, as the proposal has no name for that.
 
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
@@ -24,9 +25,6 @@ use ruma::api::{IncomingRequest, Metadata};
 use ruma::events::AnyToDeviceEvent;
 use ruma::serde::Raw;
 use serde::Serialize;
-
-/// Name in `unstable_features` by which clients find these endpoints.
-pub(super) const FEATURE: &str = "org.matrix.msc3814";
 
 /// Path of the messages.
 const EVENTS: &str = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events";

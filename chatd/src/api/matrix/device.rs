@@ -3,7 +3,7 @@
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use super::interactive::authenticate_interactively;
+use super::interactive::authenticate_unless_recent;
 use crate::service::CallerSession;
 use quorate_core::query::DeviceInfo;
 use ruma::api::client::device::{self, delete_device, delete_devices, get_device, get_devices, update_device};
@@ -70,7 +70,7 @@ async fn remove_device(
     request: delete_device::v3::Request,
 ) -> Result<delete_device::v3::Response, MatrixError> {
     let operation = format!("DELETE devices/{}", request.device_id);
-    authenticate_interactively(&context, &session, &operation, request.auth).await?;
+    authenticate_unless_recent(&context, &session, &operation, request.auth).await?;
     context.service.remove_devices(&session, vec![request.device_id.to_string()]).await?;
     Ok(delete_device::v3::Response::new())
 }
@@ -85,7 +85,7 @@ async fn remove_devices(
     device_ids.dedup();
     // Each id is quoted, so that no two lists look alike.
     let operation = format!("POST delete_devices {device_ids:?}");
-    authenticate_interactively(&context, &session, &operation, request.auth).await?;
+    authenticate_unless_recent(&context, &session, &operation, request.auth).await?;
     context.service.remove_devices(&session, device_ids).await?;
     Ok(delete_devices::v3::Response::new())
 }

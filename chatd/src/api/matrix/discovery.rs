@@ -1,7 +1,6 @@
 //! Endpoints that describe the server: versions, capabilities.
 
 use super::context::MatrixContext;
-use super::dehydrated;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::preview::version_id;
@@ -18,20 +17,13 @@ use serde_json::json;
 const VERSIONS: [&str; 12] =
     ["r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11"];
 
-/// Unstable features that are served, by the names under which clients look for them.
-const UNSTABLE: [&str; 1] = [dehydrated::FEATURE];
-
 pub(super) fn discovery_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .open("versions", |_context, _request: versions::Request| async { Ok(supported_versions()) })
+        .open("versions", |_context, _request: versions::Request| async {
+            Ok(versions::Response::new(VERSIONS.map(String::from).to_vec()))
+        })
         .open("well_known_client", describe_server)
         .with_session_streamed("capabilities", get_capabilities)
-}
-
-fn supported_versions() -> versions::Response {
-    let mut response = versions::Response::new(VERSIONS.map(String::from).to_vec());
-    response.unstable_features = UNSTABLE.map(|feature| (feature.to_owned(), true)).into();
-    response
 }
 
 async fn describe_server(

@@ -4,6 +4,7 @@
 use super::context::MatrixContext;
 use super::error::MatrixError;
 use super::fresh::AnswerFreshness;
+use crate::api::bearer;
 use crate::api::listen::{BodyFault, CallerConnection};
 use crate::caller::CallerAddress;
 use crate::metrics;
@@ -390,13 +391,7 @@ where
     F: FnOnce(T) -> A,
     A: Future<Output = Result<Response, MatrixError>>,
 {
-    let typed =body Box::pin(read_request::<T>(path, request, check, max_body)).await.map_err(|fault| {
-        if let (Some(BodyFault::TooLarge(_)), Some(connection)) = (fault, parts.extensions.get::<CallerConnection>()) {
-            connection.note_large_body();
-        }
-        MatrixError::broken_body(fault)
-    })?;
-    let request = into_json_request(parts, body;
+    let typed = Box::pin(read_request::<T>(path, request, check, max_body)).await?;
     // What the handler needs is held once, and not the request as it came.
     Box::pin(handler(typed)).await
 }
@@ -409,7 +404,13 @@ async fn read_request<T: IncomingRequest>(
     max_body: usize,
 ) -> Result<T, MatrixError> {
     let (parts, body) = request.into_parts();
-    let request = into_json_request(parts, read_body(body, max_body).await?)?;
+    let body = read_body(body, max_body).await.map_err(|fault| {
+        if let (Some(BodyFault::TooLarge(_)), Some(connection)) = (fault, parts.extensions.get::<CallerConnection>()) {
+            connection.note_large_body();
+        }
+        MatrixError::broken_body(fault)
+    })?;
+    let request = into_json_request(parts, body)?;
     let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
     parse_request::<T>(check, &arguments, &request)
 }
@@ -440,8 +441,8 @@ fn read_only<T: IncomingRequest>(
 
 pub(super) fn token_of(request: &Request) -> Option<String> {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) {
-        return Some(token.trim().to_owned());
+    if let Some(token) = header.and_then(bearer::bearer_token) {
+        return Some(token.to_owned());
     }
     // Deprecated by the spec, still sent by old bots. The token is not logged, because the URL is not.
     let query = request.uri().query()?;
@@ -579,6 +580,7 @@ mod tests {
             builder.body(Body::empty()).expect("a request")
         };
         assert_eq!(token_of(&request(Some("Bearer a"), "/x?access_token=b")).as_deref(), Some("a"));
+        assert_eq!(token_of(&request(Some("bearer a"), "/x?access_token=b")).as_deref(), Some("a"));
         assert_eq!(token_of(&request(None, "/x?y=1&access_token=b")).as_deref(), Some("b"));
         assert_eq!(token_of(&request(Some("Basic a"), "/x")), None);
     }

@@ -26,12 +26,10 @@ struct StageFailure {
     message: &'static str,
 }
 
-/// Asks the caller for the account's password before an operation, or for a token of the identity provider if the account
-/// has no password and the login is not recent. `operation` names what the caller confirms, such as
-/// `DELETE devices/ABC`: a session that was begun for something else is refused.
-///
-/// Returns an error that asks for the proof, until a request brings the right one.
-pub(super) async fn authenticate_interactively(
+/// Asks for the same as [`authenticate_afresh`], but for nothing if the account has no password and its login is recent.
+/// Only for what Synapse lets pass after a recent login as well (`ui_auth.session_timeout`): the removal of devices, of
+/// which people clean up several in a row. A stolen token must neither close the account nor replace its keys.
+pub(super) async fn authenticate_unless_recent(
     context: &MatrixContext,
     session: &CallerSession,
     operation: &str,
@@ -44,8 +42,11 @@ pub(super) async fn authenticate_interactively(
     }
 }
 
-/// Asks for the same as [`authenticate_interactively`], however recent the login is: before what opens other sessions,
-/// which would otherwise be recent for ever.
+/// Asks the caller for the account's password before an operation, or for a token of the identity provider if the account
+/// has no password. `operation` names what the caller confirms, such as `DELETE devices/ABC`: a session that was begun for
+/// something else is refused.
+///
+/// Returns an error that asks for the proof, until a request brings the right one.
 pub(super) async fn authenticate_afresh(
     context: &MatrixContext,
     session: &CallerSession,

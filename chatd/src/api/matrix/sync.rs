@@ -106,6 +106,11 @@ impl WantedSync {
         let deadline = Instant::now() + timeout.unwrap_or_default().min(longest);
         Ok(Box::new(Self { filter, token, full_state, came_late, deadline }))
     }
+
+    /// Returns the call without its box, which a pattern would keep until the end of the wait.
+    fn unboxed(self: Box<Self>) -> Self {
+        *self
+    }
 }
 
 /// Waits for an answer. Thousands of such futures are parked at a time: what is not needed while they are is boxed, so
@@ -116,7 +121,7 @@ async fn answer_sync(
     wanted: Box<WantedSync>,
     delivery: DeliveryTimer,
 ) -> Result<api::Response, MatrixError> {
-    let WantedSync { filter, token, full_state, came_late, deadline } = *wanted;
+    let WantedSync { filter, token, full_state, came_late, deadline } = wanted.unboxed();
     let since = token.map(|token| token.at);
     // Without a token, with the whole state asked for, or with rooms still to come, there is always something to tell.
     let at_once = token.is_none_or(|token| token.rest.is_some()) || full_state;
@@ -171,8 +176,8 @@ async fn answer_sync(
     }
 }
 
-/// Returns the joined rooms whose counts an answer tells. If threads are counted by themselves, also those where people only
-/// type: clients take a room without counts of threads for one in which no thread is unread.
+/// Returns the joined rooms whose counts an answer tells. If threads are counted by themselves, also those where people
+/// only type: clients take a room without counts of threads for one in which no thread is unread.
 fn counted_rooms(response: &SyncResponse, news: &EphemeralNews, per_thread: bool) -> Vec<RoomNumber> {
     let typing = news.typing.iter().filter(|_| per_thread).map(|typing| typing.room);
     let rooms: BTreeSet<_> = response.join.iter().map(|room| room.room).chain(typing).collect();

@@ -77,6 +77,7 @@ fn account_to_pb(account: ListedAccount) -> pb::UserAccount {
 }
 
 fn device_to_pb(device: DeviceInfo) -> pb::UserDevice {
-    let DeviceInfo { device_id, display_name, created_ms: _, expires_ms, seen_ms, seen_address } = device;
+    let DeviceInfo { device_id, display_name, created_ms: _, expires_ms, seen_ms, seen_address, has_session: _ } =
+        device;
     pb::UserDevice { device_id, display_name, seen_ms, seen_address, expires_ms }
 }

@@ -273,9 +273,7 @@ fn guess_buckets(count: &GuessCount) -> Vec<(LimitBucket, RateLimit)> {
     let GuessCount { address, localpart, device_id, .. } = count;
     let bucket = |owner: String, rate: GuessRate| {
         let limit = RateLimit::from(rate);
-        (LimitBucket { class: LimitClass::Guesses(_)
-            | Kind::PutDehydratedDevice(_)
-            | Kind::DeleteDehydratedDevice, owner }, limit)
+        (LimitBucket { class: LimitClass::Guesses, owner }, limit)
     };
     let pair = || bucket(format!("pair {address} {localpart}"), GUESSES_OF_PAIR);
     match count.place() {
@@ -335,7 +333,9 @@ fn class_of(kind: &Kind) -> Option<LimitClass> {
         | Kind::UpdateBackup(_)
         | Kind::PutBackupKeys(_)
         | Kind::SendToDevice(_)
-        | Kind::ClaimKeys(_) => Some(LimitClass::Keys),
+        | Kind::ClaimKeys(_)
+        | Kind::PutDehydratedDevice(_)
+        | Kind::DeleteDehydratedDevice(_) => Some(LimitClass::Keys),
         // What follows on the first part of a removal is not counted.
         Kind::DeleteBackup(removal) => (!removal.continues).then_some(LimitClass::Keys),
         Kind::DeleteBackupKeys(removal) => (!removal.continues).then_some(LimitClass::Keys),

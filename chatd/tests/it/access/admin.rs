@@ -32,7 +32,7 @@ pub(super) async fn answers(cluster: &Cluster, table: &mut String) {
     for method in methods {
         let mut answers = Answers::default();
         for (caller, channel) in &callers {
-            answers.add(*caller, answer(channel.as_ref(), &method, *caller == NOBODY).await);
+            answers.add(caller, answer(channel.as_ref(), &method, *caller == NOBODY).await);
         }
         answers.write(&format!("certificate {method}"), table);
     }

@@ -34,10 +34,11 @@ impl Session {
         Self { user: self.user.clone(), device: device.to_owned(), token }
     }
 
-    /// Makes one request. `None` if there is no answer, or one that says that the pod cannot at the moment.
+    /// Makes one request. `None` if there is no answer, or one that says that the pod cannot at the moment, or does not
+    /// know the newest.
     pub fn attempt(&self, node: &Node, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
         let body = if method == "GET" { String::new() } else { body.to_string() };
-        let (status, answer) = node.matrix(method, &format!("/_matrix/client/v3/{path}"), &self.token, &body)?;
+        let (status, answer) = node.matrix_fresh(method, &format!("/_matrix/client/v3/{path}"), &self.token, &body)?;
         assert_ne!(status, 500, "{method} {path}: {answer}");
         // An answer that was cut off together with its pod is none.
         let answer = serde_json::from_str(&answer).ok()?;

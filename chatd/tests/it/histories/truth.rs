@@ -2,8 +2,9 @@
 
 use super::act::World;
 use super::client::{ALGORITHM, Client, keys_of, room_mates};
-use super::room::{BelievedEvent, BelievedRoom, items, receipts, text, users};
+use super::room::{BelievedEvent, BelievedRoom, ReceiptName, items, receipts, text, users};
 use crate::support::matrix::escape;
+use quorate_core::id;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -39,6 +40,15 @@ async fn from_the_beginning(client: &Client, world: &World) -> Value {
 
 fn same<T: PartialEq + Debug>(what: &str, believed: &T, real: &T) -> Result<(), String> {
     if believed == real { Ok(()) } else { Err(format!("{what}: {believed:?} instead of {real:?}")) }
+}
+
+/// Returns `true` if receipts say that a reader has read up to an event. Of several for one event, the one regardless of
+/// threads is told; it covers those of threads for as long as it is at or after their events.
+fn say(receipts: &BTreeMap<ReceiptName, String>, name: &ReceiptName, event_id: &str) -> bool {
+    let everywhere = (name.0.clone(), name.1.clone(), String::new());
+    let is_behind = |read: &String| id::parse_event_id(event_id) <= id::parse_event_id(read);
+    receipts.get(name).is_some_and(|read| read == event_id)
+        || (!name.2.is_empty() && receipts.get(&everywhere).is_some_and(is_behind))
 }
 
 struct Truth<'t> {
@@ -172,13 +182,13 @@ impl Truth<'_> {
         if filter.wants_ephemeral("m.receipt") {
             let real = receipts(&ephemeral("m.receipt"));
             for (name, event_id) in &real {
-                same(&format!("receipt {name:?}"), &room.receipts.get(name), &Some(event_id))?;
+                if !say(&room.receipts, name, event_id) {
+                    return Err(format!("receipt {name:?} for {event_id} is not known: {:?}", room.receipts));
+                }
             }
             for (name, event_id) in room.receipts.iter().filter(|(name, _)| !real.contains_key(*name)) {
-                // Of several receipts for one event, one is told.
-                let mut others = real.iter().filter(|(other, _)| (&other.0, &other.1) == (&name.0, &name.1));
-                if !room.was_away && !others.any(|(_, other)| other == event_id) {
-                    return Err(format!("receipt {name:?} for {event_id} is none"));
+                if !room.was_away && !say(&real, name, event_id) {
+                    return Err(format!("receipt {name:?} for {event_id} is none: {real:?}"));
                 }
             }
         }

@@ -80,21 +80,36 @@ impl Node {
 
     /// Makes a request to the Matrix API and returns status and body; token and body may be empty.
     pub fn matrix(&self, method: &str, path: &str, token: &str, body: &str) -> Option<(u16, String)> {
-        let token = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
-        call(self.http, method, path, &token, body)
+        call(self.http, method, path, &authorization(token), body)
+    }
+
+    /// Makes a request as [`Node::matrix`] does; `None` also for an answer that may miss acknowledged writes, as a pod
+    /// without a quorum gives it.
+    pub fn matrix_fresh(&self, method: &str, path: &str, token: &str, body: &str) -> Option<(u16, String)> {
+        let (status, head, body) = exchange(self.http, method, path, &authorization(token), body)?;
+        (!head.contains("\r\nquorate-freshness: stale")).then_some((status, body))
     }
 }
 
+fn authorization(token: &str) -> String {
+    if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") }
+}
+
 fn call(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, String)> {
+    exchange(address, method, path, headers, body).map(|(status, _, body)| (status, body))
+}
+
+/// Makes a request and returns status, head in small letters and body of the answer.
+fn exchange(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, String, String)> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
     let length = body.len();
     write!(stream, "{method} {path} HTTP/1.0\r\nHost: test\r\n{headers}Content-Length: {length}\r\n\r\n{body}").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    let status = answer.split_whitespace().nth(1)?.parse().ok()?;
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())?;
-    Some((status, body))
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split_whitespace().nth(1)?.parse().ok()?;
+    Some((status, head.to_lowercase(), body.to_owned()))
 }
 
 impl Node {

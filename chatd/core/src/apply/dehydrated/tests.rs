@@ -119,6 +119,20 @@ fn a_dehydrated_device_is_deleted_once_and_goes_with_the_other_devices() {
 }
 
 #[test]
+fn what_a_session_of_its_id_still_sends_is_refused() {
+    let mut world = world(&["alice", "bob"]);
+    world.accepted(open("E", false, 0));
+    let mut late = world.by("alice", Kind::CreateRoom(log::CreateRoom::default()));
+    late.device_id = "E".into();
+    let ended = world.by("alice", Kind::RemoveDevices(log::RemoveDevices { device_ids: vec!["E".into()] }));
+    world.accepted(ended);
+    let asleep = put(&mut world, "E", "{}");
+    world.accepted(asleep);
+    assert_eq!(world.rejected(late), Reason::SessionEnded);
+    assert_eq!(world.view().devices("alice").unwrap().iter().filter(|device| !device.has_session).count(), 1);
+}
+
+#[test]
 fn what_is_no_dehydrated_device_is_refused_and_the_one_before_stays() {
     let mut world = world(&["alice", "bob"]);
     let one = put(&mut world, "ONE", "{}");

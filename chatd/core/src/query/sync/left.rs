@@ -37,7 +37,7 @@ impl StateView<'_> {
         account_data: Vec<AccountDatum>,
     ) -> Result<LeftRoom, QueryError> {
         let sight = self.sight_in_lists(row.room, request.localpart)?;
-        let Some(left_at) = sight.left_at() else {
+        let Some(left_at) = sight.left_before(self.now()) else {
             // The user was never in: it learns that the invitation is withdrawn, and nothing about the room.
             let events = vec![self.in_timeline(self.event_at(row.room, &room_id, row.position)?, &sight)?];
             let timeline = SyncTimeline { events, limited: false, prev_batch: row.position.before() };

@@ -19,6 +19,8 @@ pub const SYNC_BYTES: usize = 4 << 20;
 const BETWEEN: char = '~';
 /// Separator before the marks of a token, under the same conditions.
 const BEFORE_MARKS: char = '.';
+/// Letter after the number of a rest's room that says that all state of the rest is wanted.
+const ALL_STATE: char = 'f';
 
 /// Token from which a client's next sync continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct SyncRest {
     pub after: RoomNumber,
     /// Position as of which the client has these rooms; `None` if it does not have them at all.
     pub since: Option<Position>,
+    /// `true` if the client asked for all state of rooms that it has: it gets that for the rest as well.
+    pub full_state: bool,
 }
 
 impl SyncToken {
@@ -52,8 +56,9 @@ impl SyncToken {
             out.push(BETWEEN);
             out.push_str(field);
         };
-        if let Some(SyncRest { after, since }) = self.rest {
-            push(&after.to_string());
+        if let Some(SyncRest { after, since, full_state }) = self.rest {
+            let all_state = if full_state { ALL_STATE.to_string() } else { String::new() };
+            push(&format!("{after}{all_state}"));
             push(&since.map(id::encode_cursor).unwrap_or_default());
         }
         if let Some(given_to) = self.to_device {
@@ -95,12 +100,15 @@ impl SyncToken {
     }
 
     fn parse_rest(after: &str, since: &str) -> Option<SyncRest> {
-        let after = RoomNumber(after.parse().ok()?);
+        let full_state = after.ends_with(ALL_STATE);
+        let after = RoomNumber(after.strip_suffix(ALL_STATE).unwrap_or(after).parse().ok()?);
         let since = match since {
+            // A room that the client does not have comes with all of its state in any case.
+            "" if full_state => return None,
             "" => None,
             since => Some(id::parse_cursor(since)?),
         };
-        Some(SyncRest { after, since })
+        Some(SyncRest { after, since, full_state })
     }
 }
 
@@ -123,7 +131,8 @@ impl<'a> StateView<'a> {
         // Events since the first part are left to the sync after the last part.
         let then = self.as_of(at);
         let since = rest.since.map(|since| then.reached(since)).transpose()?;
-        then.rooms_in_order(&SyncRequest { since, ..*request }, Some(rest.after), most_bytes)
+        let full_state = request.full_state || rest.full_state;
+        then.rooms_in_order(&SyncRequest { since, full_state, ..*request }, Some(rest.after), most_bytes)
     }
 
     fn rooms_in_order(
@@ -145,11 +154,11 @@ impl<'a> StateView<'a> {
         let mut bytes = weight_of_data(&out.account_data) + out.device_lists.weight();
         for row in rooms {
             self.is_wanted()?;
-            if after.is_some_and(|after| row.room <= after)
-                || (after.is_some() && self.came_later(request.localpart, &row)?)
-            {
+            if after.is_some_and(|after| row.room <= after) {
                 continue;
             }
+            let is_out = row.kind != Kind::Join;
+            let Some(row) = self.as_it_was(request.localpart, row)? else { continue };
             let room_data = account_data.remove(&row.room).unwrap_or_default();
             if !super::room::may_have_news(self, request, &row, &room_data)? {
                 continue;
@@ -160,37 +169,39 @@ impl<'a> StateView<'a> {
                 let given =
                     given.chain([last_room(&out.invite, |room| room.room), last_room(&out.knock, |room| room.room)]);
                 let after = given.chain(after).max().unwrap_or(RoomNumber(0));
-                // A client that asked for all state gets it for the rest as well.
-                out.rest = Some(SyncRest { after, since: request.since.filter(|_| !request.full_state) });
+                let full_state = request.full_state && request.since.is_some();
+                out.rest = Some(SyncRest { after, since: request.since, full_state });
                 return Ok(out);
             }
             let before = out.counts();
             self.sync_room(request, &row, room_data, &mut out)?;
+            if is_out && let Some(left) = out.join.last_mut().filter(|room| room.room == row.room) {
+                // It would describe those who are in the room at present, as the user is not.
+                left.summary = None;
+            }
             bytes += out.weight_since(before);
         }
         Ok(out)
     }
 
-    /// Returns a view of the same state that leaves what happened after a position to later syncs. Memberships are the
-    /// current ones.
+    /// Returns a view of the same state that leaves what happened after a position to later syncs. The rows of memberships
+    /// are the current ones.
     fn as_of(&self, at: Position) -> StateView<'a> {
         let cluster = store::Cluster { incarnation: at.incarnation, index: at.index, ..self.cluster.clone() };
         StateView { rows: self.rows, cluster, stop: self.stop }
     }
 
-    /// Returns `true` if the membership began after this view's moment; the sync that continues from there tells it.
-    /// For a user who was in the room at that moment, and has left and come back, that sync takes the room for known:
-    /// it is told now.
-    fn came_later(&self, localpart: &str, row: &RoomMembership) -> Result<bool, QueryError> {
+    /// Returns a membership as it was at this view's moment; `None` if there was none. What has become of it since is told
+    /// by the sync that continues from there, which takes the room for known as it was: so it is told as it was now.
+    fn as_it_was(&self, localpart: &str, row: RoomMembership) -> Result<Option<RoomMembership>, QueryError> {
         let now = self.now();
-        if row.position <= now {
-            return Ok(false);
+        // A stay goes on, whatever name its member has taken since.
+        let is_same_stay = row.kind == Kind::Join && row.joined_since.is_some_and(|from| from <= now);
+        if row.position <= now || is_same_stay {
+            return Ok(Some(row));
         }
-        if row.kind != Kind::Join {
-            return Ok(true);
-        }
-        let began_later = row.joined_since.is_none_or(|from| from > now);
-        Ok(began_later && self.sight_in_lists(row.room, localpart)?.membership_at(now) != Some(Kind::Join))
+        let was = self.sight_in_lists(row.room, localpart)?.membership_event_at(now);
+        Ok(was.map(|(position, kind)| RoomMembership { kind, position, joined_since: None, ..row }))
     }
 }
 
@@ -229,6 +240,7 @@ mod tests {
     use super::*;
     use crate::proto::log::set_membership::Change;
     use crate::query::SyncFilter;
+    use crate::query::sync::{JoinedRoom, SyncTimeline};
     use crate::testing::{World, world};
 
     #[test]
@@ -236,8 +248,9 @@ mod tests {
         let at = Position { incarnation: 1, index: 70, ordinal: 3 };
         for rest in [
             None,
-            Some(SyncRest { after: RoomNumber(9), since: None }),
-            Some(SyncRest { after: RoomNumber(0), since: Some(at) }),
+            Some(SyncRest { after: RoomNumber(9), since: None, full_state: false }),
+            Some(SyncRest { after: RoomNumber(0), since: Some(at), full_state: false }),
+            Some(SyncRest { after: RoomNumber(9), since: Some(at), full_state: true }),
         ] {
             for to_device in [None, Some(at), Some(Position::ZERO)] {
                 for marks in [LifeMarks::default(), LifeMarks::of([(5, 70_000), (1 << 30, 0)])] {
@@ -259,6 +272,9 @@ mod tests {
             &format!("{at}~x~"),
             &format!("{at}~1~x"),
             &format!("{at}~1~~"),
+            &format!("{at}~1f~"),
+            &format!("{at}~1ff~{at}"),
+            &format!("{at}~f1~{at}"),
             &format!("{at}~"),
         ] {
             assert_eq!(SyncToken::parse(bad), None, "{bad}");
@@ -269,32 +285,45 @@ mod tests {
     fn in_parts(
         world: &mut World,
         since: Option<Position>,
+        between: impl FnMut(&mut World, usize),
+    ) -> (Vec<SyncResponse>, Position) {
+        in_parts_from(world, SyncRequest { since, ..request(&SyncFilter::default()) }, between)
+    }
+
+    fn request(filter: &SyncFilter) -> SyncRequest<'_> {
+        SyncRequest { localpart: "alice", since: None, full_state: false, filter }
+    }
+
+    /// Syncs like a client that asks for all state once, and then goes on with the tokens that it gets.
+    fn in_parts_from(
+        world: &mut World,
+        mut request: SyncRequest<'_>,
         mut between: impl FnMut(&mut World, usize),
     ) -> (Vec<SyncResponse>, Position) {
-        let filter = SyncFilter::default();
-        let (mut since, mut rest, mut parts) = (since, None, Vec::new());
+        let mut rest = None;
+        let mut parts = Vec::new();
         loop {
-            let request = SyncRequest { localpart: "alice", since, full_state: false, filter: &filter };
             let part = world.view().sync_part(&request, rest, 1).unwrap();
-            (since, rest) = (Some(part.next), part.rest);
+            let next = part.next;
+            rest = part.rest;
+            request = SyncRequest { since: Some(next), full_state: false, ..request };
             parts.push(part);
             if rest.is_none() {
-                return (parts, since.unwrap());
+                return (parts, next);
             }
             between(world, parts.len());
         }
+    }
+
+    fn states_and_timelines(rooms: &[JoinedRoom]) -> Vec<(RoomNumber, Vec<RoomEvent>, SyncTimeline)> {
+        rooms.iter().map(|room| (room.room, room.state.clone(), room.timeline.clone())).collect()
     }
 
     #[test]
     fn a_first_sync_in_parts_gives_every_room_once_as_it_was_at_its_beginning() {
         let mut world = world(&["alice", "bob"]);
         let rooms: Vec<_> = (0..4).map(|_| world.public_room("alice")).collect();
-        let whole = world.view().sync(&SyncRequest {
-            localpart: "alice",
-            since: None,
-            full_state: false,
-            filter: &SyncFilter::default(),
-        });
+        let whole = world.view().sync(&request(&SyncFilter::default()));
         let (parts, next) = in_parts(&mut world, None, |world, _| {
             for (_, room) in &rooms {
                 world.say("alice", room, "meanwhile");
@@ -303,10 +332,7 @@ mod tests {
         assert_eq!(parts.len(), 4);
         let whole = whole.unwrap();
         let given: Vec<_> = parts.iter().flat_map(|part| part.join.clone()).collect();
-        let timelines = |rooms: &[super::super::JoinedRoom]| {
-            rooms.iter().map(|room| (room.room, room.state.clone(), room.timeline.clone())).collect::<Vec<_>>()
-        };
-        assert_eq!(timelines(&given), timelines(&whole.join));
+        assert_eq!(states_and_timelines(&given), states_and_timelines(&whole.join));
         assert_eq!(next, whole.next);
         // Events that happened in the meantime come with the sync after the parts, once.
         let (after, _) = in_parts(&mut world, Some(next), |_, _| ());
@@ -350,11 +376,85 @@ mod tests {
                 world.moved("alice", &later, Change::Join, "");
             }
         });
-        let given: Vec<_> = parts.iter().flat_map(|part| &part.join).map(|room| room.room).collect();
-        assert_eq!(given, [rooms[0].0, rooms[2].0]);
+        let given: Vec<_> = parts.iter().flat_map(|part| &part.join).collect();
+        let said: Vec<_> = given.iter().map(|room| (room.room, room.timeline.events.len())).collect();
+        assert_eq!(said, [(rooms[0].0, 1), (rooms[1].0, 1), (rooms[2].0, 1)]);
         let (after, _) = in_parts(&mut world, Some(next), |_, _| ());
         let left: Vec<_> = after.iter().flat_map(|part| &part.leave).map(|room| room.room).collect();
         let joined: Vec<_> = after.iter().flat_map(|part| &part.join).map(|room| room.room_id.clone()).collect();
         assert_eq!((left, joined), (vec![rooms[1].0], vec![later]));
+    }
+
+    #[test]
+    fn a_room_that_was_left_meanwhile_is_given_as_it_was_and_then_left() {
+        let mut world = world(&["alice", "bob"]);
+        let rooms: Vec<_> = (0..3).map(|_| world.public_room("bob")).collect();
+        for (_, room) in &rooms {
+            world.moved("alice", room, Change::Join, "");
+        }
+        let whole = world.view().sync(&request(&SyncFilter::default())).unwrap();
+        let (parts, next) = in_parts(&mut world, None, |world, part| {
+            if part == 1 {
+                world.set("bob", &rooms[1].1, "m.room.topic", r#"{"topic":"before"}"#);
+                world.moved("alice", &rooms[1].1, Change::Leave, "");
+                world.set("bob", &rooms[1].1, "m.room.topic", r#"{"topic":"not for alice"}"#);
+            }
+        });
+        let given: Vec<_> = parts.iter().flat_map(|part| part.join.clone()).collect();
+        assert_eq!(states_and_timelines(&given), states_and_timelines(&whole.join));
+        assert_eq!(given.iter().map(|room| room.summary.is_some()).collect::<Vec<_>>(), [true, false, true]);
+        let after = world.view().sync(&SyncRequest { since: Some(next), ..request(&SyncFilter::default()) }).unwrap();
+        let [left] = after.leave.as_slice() else { panic!("{after:?}") };
+        assert_eq!((left.room, left.timeline.events.len(), left.state.len()), (rooms[1].0, 2, 0), "topic and leave");
+        assert!(after.join.is_empty() && !left.timeline.limited);
+    }
+
+    #[test]
+    fn a_leave_and_what_became_of_it_meanwhile_are_told_one_after_the_other() {
+        let mut world = world(&["alice", "bob"]);
+        let rooms: Vec<_> = (0..3).map(|_| world.public_room("bob")).collect();
+        for (_, room) in &rooms {
+            world.moved("alice", room, Change::Join, "");
+        }
+        let since = world.view().now();
+        world.say("bob", &rooms[0].1, "news");
+        for (_, room) in &rooms[1..] {
+            world.say("bob", room, "the last that alice sees");
+            world.moved("alice", room, Change::Leave, "");
+        }
+        let (parts, next) = in_parts(&mut world, Some(since), |world, part| {
+            if part == 1 {
+                world.moved("bob", &rooms[1].1, Change::Ban, "alice");
+                world.moved("alice", &rooms[2].1, Change::Join, "");
+            }
+        });
+        let left: Vec<_> = parts.iter().flat_map(|part| &part.leave).collect();
+        let said: Vec<_> = left.iter().map(|room| (room.room, room.timeline.events.len())).collect();
+        assert_eq!(said, [(rooms[1].0, 2), (rooms[2].0, 2)]);
+        let after = world.view().sync(&SyncRequest { since: Some(next), ..request(&SyncFilter::default()) }).unwrap();
+        let banned: Vec<_> = after.leave.iter().map(|room| (room.room, room.timeline.events.len())).collect();
+        assert_eq!(banned, [(rooms[1].0, 1)]);
+        let joined: Vec<_> = after.join.iter().map(|room| (room.room, room.timeline.limited)).collect();
+        assert_eq!(joined, [(rooms[2].0, true)], "as a room that is new");
+    }
+
+    #[test]
+    fn all_state_in_parts_comes_with_new_events_alone() {
+        let mut world = world(&["alice"]);
+        let rooms: Vec<_> = (0..3).map(|_| world.public_room("alice")).collect();
+        let since = Some(world.view().now());
+        for (_, room) in &rooms {
+            world.say("alice", room, "news");
+        }
+        let filter = SyncFilter::default();
+        let asked = SyncRequest { since, full_state: true, ..request(&filter) };
+        let whole = world.view().sync(&asked).unwrap();
+        let (parts, next) = in_parts_from(&mut world, asked, |_, _| ());
+        assert_eq!((parts.len(), next), (3, whole.next));
+        let given: Vec<_> = parts.iter().flat_map(|part| part.join.clone()).collect();
+        assert_eq!(states_and_timelines(&given), states_and_timelines(&whole.join));
+        for room in &given {
+            assert!(room.state.len() >= 6 && room.timeline.events.len() == 1 && !room.timeline.limited, "{room:?}");
+        }
     }
 }

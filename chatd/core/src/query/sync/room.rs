@@ -198,6 +198,9 @@ impl StateView<'_> {
             stripped_state.extend(self.state_event(row.room, event_type::MEMBER, &own.sender, Some(row.position))?);
         }
         stripped_state.push(own);
+        // Whoever invites may have closed the account since.
+        let sight = self.sight_in_lists(row.room, request.localpart)?;
+        let stripped_state = self.state_shown_to(stripped_state, &sight)?;
         Ok(InvitedRoom { room: row.room, room_id, stripped_state })
     }
 
@@ -242,9 +245,10 @@ impl StateView<'_> {
             }
             self.add_members(span.room, shown.before, needed, &mut versions)?;
         }
-        let state = self.events(span.room, span.room_id, versions.into_values())?.into_iter();
-        let state = state.filter(|event| request.filter.state.wants(event)).map(|event| event.shown_to(&span.sight));
-        Ok((state.collect(), timeline, summary))
+        let state = self.events(span.room, span.room_id, versions.into_values())?;
+        let mut state = self.state_shown_to(state, &span.sight)?;
+        state.retain(|event| request.filter.state.wants(event));
+        Ok((state, timeline, summary))
     }
 
     /// Returns the newest part of the span that fits.

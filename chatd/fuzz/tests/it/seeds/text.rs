@@ -55,7 +55,8 @@ pub(super) fn filters() -> Vec<Vec<u8>> {
 pub(super) fn names() -> Vec<Vec<u8>> {
     let named = [id::event_id(AT), id::room_id(AT, SERVER), id::encode_cursor(AT)];
     let mut out: Vec<Vec<u8>> = named.into_iter().map(String::into_bytes).collect();
-    let rests = [None, Some(AT)].map(|since| SyncRest { after: RoomNumber(7), since });
+    let rests = [(None, false), (Some(AT), false), (Some(AT), true)];
+    let rests = rests.map(|(since, full_state)| SyncRest { after: RoomNumber(7), since, full_state });
     let marks = LifeMarks::of([(7, 300), (9, 1)]);
     out.extend(rests.map(|rest| SyncToken { at: AT, rest: Some(rest), to_device: None, marks }.to_text().into_bytes()));
     out.push(SyncToken { at: AT, rest: None, to_device: Some(AT), marks }.to_text().into_bytes());

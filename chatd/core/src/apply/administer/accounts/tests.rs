@@ -156,6 +156,9 @@ fn a_closed_account_can_be_erased_later() {
     let done = outcome::Kind::DeactivationContinued(log::DeactivationContinued { rooms: 0, more: false });
     for (erase, name) in [(false, "Alice"), (true, ""), (true, ""), (false, "")] {
         assert_eq!(world.accepted(close(erase)).kind, Some(done.clone()));
-        assert_eq!(world.view().account("alice").unwrap().unwrap().display_name, name);
+        let account = crate::rows::account_row(&world.rows, "alice").unwrap().unwrap();
+        let is_erased = name.is_empty();
+        assert_eq!((account.display_name.as_str(), account.erased), (name, is_erased));
+        assert_eq!(account.password_hash.is_empty(), is_erased);
     }
 }
