@@ -40,5 +40,8 @@ async fn a_pod_that_has_not_reached_a_token_does_not_go_back_behind_it() {
     cluster.kill((leader + 2) % 3);
     cluster.processes[behind].as_ref().expect("it runs").signal("CONT");
     let answer = sync(&cluster.nodes[behind], &access_token, Some(&newest));
-    assert!(answer.0 == 503 || answer.1["next_batch"] == newest.as_str(), "{newest}: {answer:?}");
+    // Not the marks behind it, which are those of the pod that answers.
+    let position = |token: &str| token.split('.').next().map(str::to_owned);
+    let is_there = answer.1["next_batch"].as_str().is_some_and(|next| position(next) == position(&newest));
+    assert!(answer.0 == 503 || is_there, "{newest}: {answer:?}");
 }
