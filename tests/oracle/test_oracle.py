@@ -96,6 +96,11 @@ class Explanations(unittest.TestCase):
         self.assertIsNotNone(table.explain(Difference("GET /sync", "rooms[].age", "1", "2")))
         self.assertEqual(table.unused(), [])
 
+    def test_an_entry_for_fewer_explains_no_greater_number(self):
+        table = self.table('[[difference]]\nfewer = true\nkind = "synapse"\nreason = "r"\n')
+        found = [Difference("GET /sync", "n", *pair) for pair in (("2", "1"), ("1", "2"), ("2", "(missing)"))]
+        self.assertEqual([table.explain(each) is not None for each in found], [True, False, False])
+
     def test_an_entry_without_a_reason_or_with_a_word_too_many_is_refused(self):
         for fields in ('kind = "choice"', 'kind = "other"\nreason = "so"', 'kind = "bug"\nreason = "so"\nwhere = "x"'):
             with self.assertRaises(SystemExit):
