@@ -59,7 +59,7 @@ impl BenchSystem {
     }
 }
 
-/// Why a system is not driven by a workload that has another protocol than Matrix.
+/// Reason why a system is not driven by a workload that has another protocol than Matrix.
 const MATRIX_ONLY: &str = "the system is driven over Matrix only";
 
 /// A running system, with connections to it. When dropped, its processes end and its data is removed.

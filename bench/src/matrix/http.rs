@@ -113,7 +113,7 @@ impl HttpConnection {
     }
 }
 
-/// What an answer says before its body.
+/// Head of an answer, as far as the client needs it.
 #[derive(Debug, Default)]
 struct AnswerHead {
     status: String,

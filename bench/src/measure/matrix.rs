@@ -30,7 +30,7 @@ const MANY: usize = 500;
 /// Least number of syncs that are timed, however long they take.
 const LEAST: u64 = 3;
 
-/// What is measured on each homeserver.
+/// Measurements on each homeserver.
 #[derive(Clone, Copy, Debug)]
 enum MatrixCase {
     Senders,

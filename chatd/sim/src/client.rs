@@ -16,7 +16,7 @@ type StateMap = BTreeMap<(String, String), Position>;
 /// Maximum number of answers to one sync; each of them has at least one room more.
 const MOST_PARTS: usize = 200;
 
-/// How a client syncs.
+/// Manner in which a client syncs.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncManner<'f> {
     /// Filter of the client, whose timelines may exclude types of events.

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// Type, reader and thread of a receipt; the thread is empty for a receipt regardless of threads.
 type ReceiptName = (String, String, String);
 
-/// What a client believes about how far people have read in a room.
+/// Beliefs of a client about how far people have read in a room.
 #[derive(Default)]
 struct BelievedReceipts {
     /// Event ids.

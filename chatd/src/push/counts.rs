@@ -35,7 +35,7 @@ const IGNORED_USERS: &str = "m.ignored_user_list";
 pub(crate) struct NotificationCount {
     /// Events that notify.
     pub(crate) notified: u64,
-    /// Those of them that are highlighted, as mentions are.
+    /// Notifying events that are highlighted, as mentions are.
     pub(crate) highlighted: u64,
 }
 
@@ -51,9 +51,9 @@ impl NotificationCount {
 /// Unread notifications of one room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UnreadCounts {
-    /// Those that are in no thread.
+    /// Notifications that are in no thread.
     pub(crate) main: NotificationCount,
-    /// Those of threads, by the root of the thread; none is zero.
+    /// Notifications of threads, by the root of the thread; none is zero.
     pub(crate) threads: BTreeMap<Position, NotificationCount>,
 }
 

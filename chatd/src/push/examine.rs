@@ -93,7 +93,7 @@ pub(super) struct FoundPush {
     pub(super) push: QueuedPush,
 }
 
-/// What one look at the state has found.
+/// Findings of one look at the state.
 pub(super) struct ExaminedPart {
     /// All pushers, if they have changed since the last look.
     pub(super) pushers: Option<Arc<KnownPushers>>,
@@ -107,7 +107,7 @@ pub(super) struct ExaminedPart {
     pub(super) more: bool,
 }
 
-/// What the sender knew before a look.
+/// Knowledge of the sender before a look.
 pub(super) struct LastLook {
     pub(super) pushers: Arc<KnownPushers>,
     /// Last one of the notifications that waited already and were taken over.

@@ -39,12 +39,12 @@ pub(super) struct PreparedPush {
     pub(super) unread: usize,
 }
 
-/// What a look at the state says of a notification.
+/// Result of a look at the state for a notification.
 pub(super) enum Preparation {
     Send(Box<PreparedPush>),
     /// Nobody wants it any more.
     Moot,
-    /// It waited for too long.
+    /// The notification waited for too long.
     Expired,
 }
 
@@ -66,7 +66,7 @@ struct ShownNotification<'b> {
     contents: Option<ShownContents<'b>>,
 }
 
-/// What is left out of notifications that have only the id of the event.
+/// Fields that are left out of notifications that have only the id of the event.
 #[derive(Serialize)]
 struct ShownContents<'b> {
     /// Name of `event_id` before it was specified, which some gateways expect.

@@ -50,13 +50,13 @@ pub(super) struct QueuedPush {
     known: LogKnowledge,
 }
 
-/// What the log knows of a notification that waits.
+/// Knowledge of the log about a notification that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LogKnowledge {
     Nothing,
-    /// It was told, and did not answer.
+    /// The log was told, and did not answer.
     Perhaps,
-    /// It knows that the notification waits.
+    /// The log knows that the notification waits.
     Waits,
 }
 
@@ -75,13 +75,13 @@ impl QueuedPush {
     }
 }
 
-/// What became of a notification that was to be sent.
+/// Outcome of a notification that was to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PushResult {
     Sent,
     /// Nobody wants it any more, so that it was not sent.
     Moot,
-    /// It waited for too long.
+    /// The notification waited for too long.
     Expired,
     /// The gateway does not know the pusher, which was set at this time, any more.
     Rejected(u64),
@@ -91,7 +91,7 @@ pub(super) enum PushResult {
     Unprepared,
 }
 
-/// What the log is to know: see `AdvancePush`.
+/// Record that the log is to have: see `AdvancePush`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PushRecord {
     pub(super) waiting: Vec<(PusherName, QueuedPush)>,
@@ -101,7 +101,7 @@ pub(super) struct PushRecord {
 
 struct PusherQueue {
     gateway: Arc<str>,
-    /// In order of positions; the first one is in flight if any is.
+    /// Notifications in order of positions; the first one is in flight if any is.
     items: VecDeque<QueuedPush>,
     in_flight: bool,
     /// Number of failures since the last success.

@@ -93,7 +93,7 @@ impl ToldBadges {
     }
 }
 
-/// What a leader knows while it leads.
+/// State of a leader while it leads.
 struct LeaderRun {
     pushers: Arc<KnownPushers>,
     restored: Option<WaitingItem>,
@@ -375,7 +375,7 @@ where
     asked.await.unwrap_or(Err(QueryError::Stopped))
 }
 
-/// What it takes to send one notification.
+/// Parts that sending one notification takes.
 struct PushAttempt {
     rows: Arc<dyn RowSource>,
     counter: Arc<UnreadCounter>,

@@ -63,7 +63,7 @@ pub struct UserAccount {
     pub administrator: bool,
 }
 
-/// What administrators have decided about an account.
+/// Decisions of administrators about an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccountStanding {
     /// `true` if the account can do nothing but end its sessions.

@@ -1,4 +1,4 @@
-//! What administrators read: all accounts, whoever owns them.
+//! Reads of administrators: all accounts, whoever owns them.
 
 use super::{AccountStanding, QueryError, StateView};
 use crate::id;
@@ -24,7 +24,7 @@ pub struct ListedAccount {
     pub administrator: bool,
     /// `true` if the account is closed for good.
     pub deactivated: bool,
-    /// What administrators have decided about the account.
+    /// Decisions of administrators about the account.
     pub standing: AccountStanding,
 }
 

@@ -1,4 +1,4 @@
-//! What a member has not read of a room, as material for push rules, which are judged outside of the core.
+//! Events of a room that a member has not read, as material for push rules, which are judged outside of the core.
 //!
 //! How far the member has read ([`ReadPoints`]) → the events after that, newest first, each with its thread → what a rule
 //! may want to know of the sender.
@@ -80,7 +80,7 @@ pub struct MemberReading {
     pub room: RoomNumber,
     /// Identifier of the room (`!…:server`).
     pub room_id: String,
-    /// How far the member has read.
+    /// Positions up to which the member has read.
     pub points: ReadPoints,
     /// Number of joined members.
     pub joined_members: u64,
@@ -97,7 +97,7 @@ pub struct UnreadEvent {
     pub thread: Option<Position>,
 }
 
-/// What a walk through unread events found besides them.
+/// Findings of a walk through unread events, besides the events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnreadWalk {
     /// Newest event that the member sent, by thread. Whoever writes has read what was written before.

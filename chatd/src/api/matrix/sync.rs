@@ -72,7 +72,7 @@ async fn send_sync(
     body::sync_body(&answer_sync(&context, &session, wanted, delivery).await?)
 }
 
-/// What a call asks for.
+/// Arguments of a call, as read from it.
 struct WantedSync {
     filter: Arc<SyncFilter>,
     token: Option<SyncToken>,

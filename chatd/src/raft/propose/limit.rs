@@ -20,9 +20,9 @@ pub enum LimitClass {
     Messages,
     /// Rooms, their state and memberships.
     State,
-    /// What a user keeps on the server: account data, tags, filters, profile, pushers, names of devices; and reports.
+    /// Things that a user keeps on the server: account data, tags, filters, profile, pushers, names of devices; and reports.
     Account,
-    /// What a user has read.
+    /// Receipts and read markers.
     Receipts,
     /// Keys, signatures, key backups and messages to devices.
     Keys,

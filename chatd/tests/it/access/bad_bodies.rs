@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// Body with something bad in it.
 pub(super) struct BadBody {
-    /// What is bad.
+    /// Fault of the body.
     pub(super) what: String,
     pub(super) body: RawBody,
     /// Statuses and error codes of which the answer must have one; none if it depends on the endpoint.

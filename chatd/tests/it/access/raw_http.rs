@@ -11,13 +11,13 @@ pub(super) const SECRET: &str = "known-to-members-only";
 /// Body of a request.
 pub(super) enum RawBody {
     Sent(Vec<u8>),
-    /// Only the length is sent.
+    /// A length without the body itself.
     Announced(usize),
 }
 
 /// Request with something bad in it.
 pub(super) struct BadRequest {
-    /// What is bad.
+    /// Fault of the request.
     pub(super) what: String,
     pub(super) method: String,
     pub(super) target: String,

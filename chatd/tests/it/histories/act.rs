@@ -1,4 +1,4 @@
-//! What people do: random requests, and what the test has to remember of them.
+//! Actions of people: random requests, and what the test has to remember of them.
 
 use super::caller::Session;
 use super::client::ALGORITHM;

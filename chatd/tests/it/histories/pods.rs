@@ -13,7 +13,7 @@ const SETTINGS: &str = "rateLimit: {enabled: false}\npresence: {podTimeout: 5s}"
 /// Maximum number of times that a pod is taken away in one history: each costs seconds.
 const MOST_DISTURBANCES: usize = 4;
 
-/// How a pod is away.
+/// Manner in which a pod is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Absence {
     Killed,
