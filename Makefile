@@ -33,6 +33,7 @@ check: build ## Build, then check formatting, lints, house rules, licences and g
 	@$(ENV) RUSTC_WORKSPACE_WRAPPER='$(CURDIR)/chatd/sim/rustc-without-rocksdb' cargo check --release --locked --workspace --bin quorate-sim
 	@$(ENV) $(XTASK) tidy
 	@$(ENV) $(XTASK) generate --check --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
+	@$(ENV) deploy/deps/check
 	@$(ENV) deploy/deps/cargo-deny check --hide-inclusion-graph licenses bans sources
 fix: deps-build ## Format, apply the lints' suggestions, generate
 	@$(ENV) cargo fmt --all
