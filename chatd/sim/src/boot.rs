@@ -9,6 +9,7 @@ use crate::replica::consensus::{ConsensusFaults, FaultyConsensus};
 use crate::replica::disk::FaultyDisk;
 use crate::replica::store::SimStore;
 use crate::replica::{PodHandle, PodSlot, SERVER};
+use crate::upgrade::PodVersion;
 use crate::world::net::{HostId, SimNet, listener_address};
 use crate::world::stream::SimStream;
 use futures::future::BoxFuture;
@@ -48,6 +49,7 @@ pub(crate) struct PodSetup {
     pub(crate) dir: PathBuf,
     pub(crate) seed: u64,
     pub(crate) mutation: Option<Mutation>,
+    pub(crate) version: PodVersion,
     /// Number of this process among all processes of the simulation.
     pub(crate) life: u64,
     /// `true` if a mutation of only one replica applies to this one.
@@ -82,7 +84,7 @@ pub(crate) async fn boot_pod(start: PodSetup) {
 }
 
 async fn start_pod(start: PodSetup) -> Result<(), String> {
-    let PodSetup { host, net, disk, dir, seed, mutation, life, odd, compaction, again, history, slot } = start;
+    let PodSetup { host, net, disk, dir, seed, mutation, version, life, odd, compaction, again, history, slot } = start;
     let of_store = mutation.filter(|mutation| *mutation != Mutation::ReplicaDiffers || odd);
     let options = LogOptions {
         drive: ThreadingModel::Task,
@@ -108,7 +110,7 @@ async fn start_pod(start: PodSetup) -> Result<(), String> {
     start_check(&facts).map_err(|error| error.to_string())?;
     let machine = StateMachine::start_on(
         ThreadingModel::Task,
-        KnownFormat::CURRENT,
+        version.format(),
         store.clone(),
         shelf.clone(),
         feed.clone(),
@@ -118,7 +120,8 @@ async fn start_pod(start: PodSetup) -> Result<(), String> {
     .map_err(|error| error.to_string())?;
     let dialer = SimDialer { net: net.clone(), host };
     let parts = NodeParts { log: log.clone(), machine, store: store.clone(), shelf, feed: feed.clone(), tls: dialer };
-    let node = NodeHandle::start(parts, options_of(host, compaction)).await.map_err(|error| error.to_string())?;
+    let options = options_of(host, compaction, version.announced_format(mutation, odd));
+    let node = NodeHandle::start(parts, options).await.map_err(|error| error.to_string())?;
     watch_leadership(&node, &history, &net, host, life);
     if mutation == Some(Mutation::DiskGoesBack) {
         lose_power_with_leadership(&node, &net);
@@ -164,7 +167,7 @@ async fn start_pod(start: PodSetup) -> Result<(), String> {
     Ok(())
 }
 
-fn options_of(host: HostId, compaction: CompactionOptions) -> NodeOptions {
+fn options_of(host: HostId, compaction: CompactionOptions, format: KnownFormat) -> NodeOptions {
     NodeOptions {
         own: types::NodeAddresses {
             peer_address: listener_address(host).to_string(),
@@ -181,7 +184,7 @@ fn options_of(host: HostId, compaction: CompactionOptions) -> NodeOptions {
         receive: ReceiveOptions { drive: ThreadingModel::Task, ..ReceiveOptions::default() },
         observer: Arc::new(NoObserver),
         volume: VolumeGauge::default(),
-        format: KnownFormat::CURRENT,
+        format,
     }
 }
 

@@ -66,6 +66,8 @@ pub enum PlannedFault {
     Transfer,
     /// The spare pod takes the place of this one.
     Swap(HostId),
+    /// A pod is stopped, and started again as the newer version.
+    Upgrade(HostId),
     /// A pod takes a snapshot and purges its log.
     Snapshot(HostId),
     /// All faults end, and every pod that is down is started.

@@ -6,7 +6,7 @@
 //!
 //! Beside these models stands the simulation of whole clusters: [`world`] provides time, machines and network,
 //! [`layout`] names the machines, [`replica`] is one pod of production code, which `boot` starts, `workload` and
-//! [`faults`] act on the pods, [`invariants`] check what must hold, [`simulation`] runs one seed and [`driver`] many,
+//! [`faults`] act on the pods, `upgrade` brings them to another version, [`invariants`] check what must hold, [`simulation`] runs one seed and [`driver`] many,
 //! and [`story`] plays one that is written down. See `docs/simulation.md`.
 #![allow(
     clippy::unwrap_used,
@@ -32,6 +32,7 @@ pub mod rng;
 pub mod script;
 pub mod simulation;
 pub mod story;
+mod upgrade;
 mod workload;
 pub mod world;
 

@@ -66,4 +66,6 @@ mutations! {
     StaleRead = "stale-read";
     /// A stream that is resumed leaves its first event out.
     SkipOnResume = "skip-on-resume";
+    /// A pod that is not upgraded yet announces the format level of the newer version.
+    AnnounceNewerLevel = "announce-newer-level";
 }

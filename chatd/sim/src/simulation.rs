@@ -18,12 +18,14 @@ use crate::invariants::{CheckResult, InvariantChecker, PropertyViolation, fail_c
 use crate::layout::{CLIENTS, SPARE};
 use crate::mutation::Mutation;
 use crate::rng::Rng;
+use crate::upgrade::{self, PodVersion};
 use crate::workload::{self, ClientContext};
 use crate::world::host::HostClock;
 use crate::world::{SimTime, SimWorld};
 use futures::FutureExt as _;
 use machines::SimPod;
 use quorate_chatd::raft::membership::CompactionOptions;
+use quorate_core::apply::KnownFormat;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -83,6 +85,8 @@ pub struct Simulation {
     watch: InvariantChecker,
     lives: u64,
     again: usize,
+    /// Format level that must be in force in the end.
+    final_level: u32,
     mutation: Option<Mutation>,
     figures: SimulationStats,
 }
@@ -123,7 +127,11 @@ impl Simulation {
         }
         world.add_host(HostClock::default());
         let compaction = machines::random_compaction(&mut rng);
-        Self::of(world, rng, &compaction, mutation, dir)
+        let mut simulation = Self::of(world, rng, &compaction, mutation, dir);
+        if let Some(plan) = upgrade::plan_upgrade(seed) {
+            simulation.schedule_upgrade(plan);
+        }
+        simulation
     }
 
     fn of(
@@ -151,8 +159,22 @@ impl Simulation {
             watch: InvariantChecker::default(),
             lives: 0,
             again: AGAIN,
+            final_level: KnownFormat::CURRENT.level,
             mutation,
             figures: SimulationStats::default(),
+        }
+    }
+
+    /// Makes all pods of the cluster run the older version until they are upgraded. The spare runs the newer one from the
+    /// start, for no operator adds a pod of a version that the cluster is leaving.
+    fn schedule_upgrade(&mut self, plan: Vec<(SimTime, PlannedFault)>) {
+        for pod in &mut self.pods {
+            pod.version = PodVersion::Older;
+        }
+        self.pods[SPARE].version = PodVersion::Newer;
+        self.final_level = PodVersion::Newer.format().level;
+        for (at, fault) in plan {
+            self.world.net.act_at(at, SimAction::Fault(fault));
         }
     }
 
@@ -245,6 +267,7 @@ impl Simulation {
                 self.client_task(workload::transfer_leadership(self.clients.clone(), None).map(drop))
             }
             PlannedFault::Swap(out) => self.replace(out, SPARE),
+            PlannedFault::Upgrade(pod) => self.upgrade(pod),
             PlannedFault::Snapshot(pod) => {
                 self.client_task(workload::request_snapshot(self.clients.clone(), pod).map(drop))
             }

@@ -105,6 +105,11 @@ fn a_gap_in_a_stream_is_caught() {
 }
 
 #[test]
+fn a_pod_that_announces_a_level_that_it_does_not_know_is_caught() {
+    caught(Mutation::AnnounceNewerLevel, &["pods_stop_for_a_reason"]);
+}
+
+#[test]
 fn a_node_that_leads_a_term_in_two_lives_is_found() {
     found(Mutation::DiskGoesBack, "election_safety");
 }

@@ -2,6 +2,7 @@
 
 use super::{CheckResult, ObservedReplica, fail_check};
 use crate::history::AppendedEntry;
+use crate::upgrade::PodVersion;
 use prost::Message as _;
 use quorate_chatd::raft::types::LogId;
 use quorate_core::apply;
@@ -44,7 +45,8 @@ pub fn snapshot_replay_equals_log_replay(
         let Some(batch) = &entry.batch else { continue };
         let batch = Batch::decode(batch.bytes.clone());
         let batch = batch.or_else(|error| fail_check(REPLAY, format!("entry {id} cannot be read: {error}")))?;
-        let applied = apply::batch_in_place(&mut rows, id.index, &batch);
+        // The newest version knows whatever older ones have written.
+        let applied = apply::batch_in_place_as(&PodVersion::Newer.format(), &mut rows, id.index, &batch);
         applied.or_else(|error| fail_check(REPLAY, format!("entry {id} cannot be applied: {error}")))?;
     }
     let of_log = state_digest(&rows).unwrap();

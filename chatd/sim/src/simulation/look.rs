@@ -41,8 +41,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Returns `true` if clients are done, a leader is there, no joint membership is in force, and every voter has
-    /// applied all of the leader's log.
+    /// Returns `true` if clients are done, a leader is there, no joint membership is in force, an upgrade has come to its
+    /// end, and every voter has applied all of the leader's log.
     pub(super) fn has_settled(&self) -> bool {
         if self.history.lock().working > 0 {
             return false;
@@ -59,7 +59,9 @@ impl Simulation {
         let applied = |id: &u64| {
             statuses.iter().any(|status| status.node_id == *id && status.applied_index == leader.last_log_index)
         };
-        leader.membership.voter_sets.len() == 1 && leader.membership.voters().iter().all(applied)
+        leader.levels.in_force == self.final_level
+            && leader.membership.voter_sets.len() == 1
+            && leader.membership.voters().iter().all(applied)
     }
 
     pub(super) fn describe(&self) -> String {
@@ -73,13 +75,15 @@ impl Simulation {
             let status = running.node.cluster.status();
             let _ = write!(
                 out,
-                "; pod {host} {:x} {:?} term {} log {} applied {} purged {}",
+                "; pod {host} {:x} {:?} term {} log {} applied {} purged {} level {}/{}",
                 status.node_id >> 48,
                 status.role,
                 status.term,
                 status.last_log_index,
                 status.applied_index,
-                status.purged_index
+                status.purged_index,
+                status.levels.in_force,
+                status.levels.known
             );
         }
         out

@@ -9,6 +9,7 @@ use crate::mutation::Mutation;
 use crate::replica::PodSlot;
 use crate::replica::disk::FaultyDisk;
 use crate::rng::Rng;
+use crate::upgrade::PodVersion;
 use crate::workload;
 use crate::world::SimTime;
 use crate::world::net::HostId;
@@ -21,6 +22,8 @@ use std::time::Duration;
 
 /// Time for which a machine is down after its power failed in a write.
 const REBOOT: SimTime = 300 * MS;
+/// Time for which a pod is down while it is upgraded.
+const RESTART: SimTime = 50 * MS;
 
 /// A machine's volume, and the pod that runs on it.
 pub(super) struct SimPod {
@@ -31,6 +34,7 @@ pub(super) struct SimPod {
     root: PathBuf,
     pub(super) volume: u32,
     compaction: CompactionOptions,
+    pub(super) version: PodVersion,
     pub(super) slot: PodSlot,
     pub(super) node_id: Option<u64>,
     /// Index before which the log of the current process has been looked at.
@@ -57,6 +61,7 @@ impl SimPod {
             root: dir.join(format!("pod-{host}")),
             volume: 0,
             compaction,
+            version: PodVersion::Only,
             slot: PodSlot::default(),
             node_id: None,
             looked_at: 0,
@@ -97,6 +102,7 @@ impl Simulation {
             dir,
             seed: self.rng.number(),
             mutation: self.mutation,
+            version: pod.version,
             life: self.lives,
             odd: host == 0,
             compaction: pod.compaction.clone(),
@@ -155,6 +161,15 @@ impl Simulation {
         let at = self.world.now() + REBOOT;
         self.world.net.act_at(at, crate::act::SimAction::Fault(PlannedFault::Start(host)));
         Ok(())
+    }
+
+    /// Stops a pod and starts it as the newer version. One that is down is started by what stopped it.
+    pub(super) fn upgrade(&mut self, host: HostId) {
+        self.pods[host].version = PodVersion::Newer;
+        if self.crash(host, false) {
+            let at = self.world.now() + RESTART;
+            self.world.net.act_at(at, crate::act::SimAction::Fault(PlannedFault::Start(host)));
+        }
     }
 
     /// Makes the operator replace the node that runs on `out` by the one that runs on `with`.
