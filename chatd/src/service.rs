@@ -64,6 +64,7 @@ pub use read::{ReadConsistency, RowSource, ServedFreshness};
 pub use refresh::RefreshedTokens;
 pub use refusal::{RefusalCode, RequestRefusal};
 pub use registration::{GivenToken, RegistrationApproval, SecretRegistration};
+pub use server_notices::notice_text;
 pub use session::CallerSession;
 pub(crate) use signatures::judge_signatures;
 pub use signatures::{SignatureFault, SignatureOffer, SigningKeys};

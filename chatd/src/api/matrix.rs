@@ -38,6 +38,7 @@ mod gate;
 mod interactive;
 mod keys;
 mod membership;
+mod notice_sending;
 mod people;
 mod presence;
 mod preview;
@@ -143,6 +144,7 @@ fn all_routes() -> endpoint::EndpointRoutes {
             people::people_routes,
             reports::report_routes,
             administration::administration_routes,
+            notice_sending::notice_routes,
         ])
         .fold(endpoint::EndpointRoutes::default(), |routes, add| add(routes))
 }

@@ -3,6 +3,7 @@
 use super::write::{no_randomness, unexpected_outcome};
 use super::{Administrator, ChatService, RequestRefusal, limits, token};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use quorate_core::proto::log::administer::Action;
 use quorate_core::proto::log::{EventSent, SendNotice, outcome};
 use serde_json::json;
@@ -14,7 +15,7 @@ const ROOM_NAME: &str = "Server notices";
 const ID_BYTES: usize = 16;
 
 impl ChatService {
-    /// Sends a notice to a user. `notice_id` is a name that the caller chooses, so that a repeated call sends nothing
+    /// Sends a notice to a user, a message with this content. `notice_id` is a name that the caller chooses, so that a repeated call sends nothing
     /// twice; if it is empty, the call has a name of its own.
     ///
     /// # Errors
@@ -25,15 +26,11 @@ impl ChatService {
         &self,
         by: &Administrator,
         localpart: String,
-        body: &str,
+        content: Bytes,
         notice_id: String,
     ) -> Result<EventSent, RequestRefusal> {
         limits::optional_name("notice_id", &notice_id)?;
-        if body.trim().is_empty() {
-            return Err(RequestRefusal::invalid("the notice is empty; write something"));
-        }
-        let content = json!({"msgtype": "m.text", "body": body}).to_string().into();
-        limits::check_content("body", &content)?;
+        limits::check_content("content", &content)?;
         let notice_id = if notice_id.is_empty() { random_id()? } else { notice_id };
         let notice = SendNotice {
             localpart: localpart.clone(),
@@ -49,6 +46,17 @@ impl ChatService {
         tracing::info!(%by, user = localpart, event_id = %sent.event_id, "an administrator sent a notice");
         Ok(sent)
     }
+}
+
+/// Returns the content of a notice that consists of text.
+///
+/// # Errors
+/// [`RefusalCode::Invalid`](super::RefusalCode::Invalid) if there is no text.
+pub fn notice_text(body: &str) -> Result<Bytes, RequestRefusal> {
+    if body.trim().is_empty() {
+        return Err(RequestRefusal::invalid("the notice is empty; write something"));
+    }
+    Ok(json!({"msgtype": "m.text", "body": body}).to_string().into())
 }
 
 fn random_id() -> Result<String, RequestRefusal> {

@@ -305,6 +305,30 @@ async fn a_deleted_room_is_gone_on_every_pod_even_if_the_leader_is_lost() {
     assert_eq!(alice.call("GET", "v3/directory/room/%23den:chat.test", &Value::Null).0, 404);
 }
 
+/// Sends notices as tools for Synapse do; those of one transaction id come once, into the room of earlier notices.
+fn notice_by_path_of_synapse(cluster: &Cluster, alice: &MatrixUser, room: &str) {
+    const PATH: &str = "/_synapse/admin/v1/send_server_notice";
+    let [one, two, three] = &cluster.nodes[..] else { panic!("three nodes") };
+    let root = root(one);
+    let notice = json!({"user_id": alice.id, "content": {"msgtype": "m.text", "body": "by path"}});
+    assert_eq!(code(&through(two, alice, "POST", PATH, &notice)), (403, "M_FORBIDDEN"));
+    let named = format!("{PATH}/t1");
+    let (status, first) = through(two, &root, "PUT", &named, &notice);
+    assert_eq!(status, 200, "{first}");
+    assert_eq!(through(three, &root, "PUT", &named, &notice), (200, first.clone()));
+    let (status, other) = through(three, &root, "POST", PATH, &notice);
+    assert_eq!(status, 200, "{other}");
+    assert_ne!(other["event_id"], first["event_id"]);
+    alice.join(room);
+    let page = alice.get(&format!("v3/rooms/{}/messages?dir=b", escape(room)));
+    let said = page["chunk"].as_array().expect("events").iter().filter(|event| event["content"]["body"] == "by path");
+    assert_eq!(said.count(), 2);
+    let state = json!({"user_id": alice.id, "content": {"name": "x"}, "type": "m.room.name", "state_key": ""});
+    assert_eq!(code(&through(one, &root, "POST", PATH, &state)), (400, "M_INVALID_PARAM"));
+    let nobody = json!({"user_id": "@nobody:chat.test", "content": {"msgtype": "m.text", "body": "x"}});
+    assert_eq!(code(&through(one, &root, "POST", PATH, &nobody)), (404, "M_NOT_FOUND"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_arrives_once_in_a_room_that_cannot_be_rejected() {
     let (cluster, _dir) = cluster_with_secret("").await;
@@ -324,6 +348,7 @@ async fn a_notice_arrives_once_in_a_room_that_cannot_be_rejected() {
     let path = format!("v3/rooms/{}/leave", escape(&first.room_id));
     let refused = alice.refused("POST", &path, &json!({}));
     assert_eq!(refused, (403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM".into()));
+    notice_by_path_of_synapse(&cluster, &alice, &first.room_id);
     alice.join(&first.room_id);
     let tags = alice.get(&format!("v3/user/{}/rooms/{}/tags", alice.id, escape(&first.room_id)));
     assert!(tags["tags"]["m.server_notice"].is_object(), "{tags}");

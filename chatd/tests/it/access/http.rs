@@ -166,6 +166,9 @@ pub(super) fn body(name: &str, places: &Places, room: &Room) -> String {
         }
         // Refused to everybody in the same way, because the keys name nobody.
         "dehydrated_put" => r#"{"device_id":"ASLEEP","device_data":{"algorithm":"x"},"device_keys":{}}"#.into(),
+        "server_notice" | "server_notice_named" => {
+            format!(r#"{{"user_id":"{}","content":{{"msgtype":"m.text","body":"x"}}}}"#, user_id("guest"))
+        }
         "admin_lock_set" => r#"{"locked":true}"#.into(),
         "admin_suspend_set" => r#"{"suspended":true}"#.into(),
         "keys_upload" => r#"{"one_time_keys":{"signed_curve25519:a":{"key":"x"}}}"#.into(),

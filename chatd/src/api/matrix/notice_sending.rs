@@ -1,0 +1,119 @@
+//! Notices of the server, at the paths and in the form that tools for Synapse use
+//! (<https://element-hq.github.io/synapse/latest/admin_api/server_notices.html>).
+
+use super::context::MatrixContext;
+use super::endpoint::EndpointRoutes;
+use super::error::MatrixError;
+use super::timeline::event_id;
+use crate::service::CallerSession;
+use axum::http;
+use bytes::Bytes;
+use ruma::api::Metadata;
+use ruma::api::auth_scheme::AccessToken;
+use ruma::api::client::message::send_message_event::v3 as send;
+use ruma::api::error::DeserializationError;
+use ruma::api::path_builder::SinglePath;
+use ruma::api::{IncomingRequest, error::Error};
+use ruma::OwnedUserId;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+const PATH: &str = "/_synapse/admin/v1/send_server_notice";
+const NAMED_PATH: &str = "/_synapse/admin/v1/send_server_notice/{txn_id}";
+
+pub(super) fn notice_routes(routes: EndpointRoutes) -> EndpointRoutes {
+    routes.with_session("server_notice", send_unnamed).with_session("server_notice_named", send_named)
+}
+
+/// Notice to send.
+#[derive(Deserialize)]
+struct NoticeBody {
+    user_id: OwnedUserId,
+    content: Box<RawValue>,
+    #[serde(default, rename = "type")]
+    event_type: Option<String>,
+    #[serde(default)]
+    state_key: Option<String>,
+}
+
+/// Request to send a notice. A repeated request sends it again.
+struct UnnamedNotice(NoticeBody);
+
+/// Request to send a notice under a transaction id. A repeated request sends nothing.
+struct NamedNotice {
+    txn_id: String,
+    notice: NoticeBody,
+}
+
+impl Metadata for UnnamedNotice {
+    const METHOD: http::Method = http::Method::POST;
+    const RATE_LIMITED: bool = true;
+    type Authentication = AccessToken;
+    type PathBuilder = SinglePath;
+    const PATH_BUILDER: SinglePath = SinglePath::new(PATH);
+}
+
+impl IncomingRequest for UnnamedNotice {
+    type EndpointError = Error;
+    type OutgoingResponse = send::Response;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
+        Ok(Self(serde_json::from_slice(request.body())?))
+    }
+}
+
+impl Metadata for NamedNotice {
+    const METHOD: http::Method = http::Method::PUT;
+    const RATE_LIMITED: bool = true;
+    type Authentication = AccessToken;
+    type PathBuilder = SinglePath;
+    const PATH_BUILDER: SinglePath = SinglePath::new(NAMED_PATH);
+}
+
+impl IncomingRequest for NamedNotice {
+    type EndpointError = Error;
+    type OutgoingResponse = send::Response;
+
+    fn try_from_http_request_inner(
+        request: http::Request<&[u8]>,
+        arguments: &[&str],
+    ) -> Result<Self, DeserializationError> {
+        let txn_id = arguments.first().copied().unwrap_or_default().to_owned();
+        Ok(Self { txn_id, notice: serde_json::from_slice(request.body())? })
+    }
+}
+
+async fn send_unnamed(
+    context: MatrixContext,
+    session: CallerSession,
+    UnnamedNotice(notice): UnnamedNotice,
+) -> Result<send::Response, MatrixError> {
+    send_notice(&context, &session, notice, String::new()).await
+}
+
+async fn send_named(
+    context: MatrixContext,
+    session: CallerSession,
+    NamedNotice { txn_id, notice }: NamedNotice,
+) -> Result<send::Response, MatrixError> {
+    // Two administrators may use the same transaction id.
+    let notice_id = format!("{}/{txn_id}", session.localpart);
+    send_notice(&context, &session, notice, notice_id).await
+}
+
+async fn send_notice(
+    context: &MatrixContext,
+    session: &CallerSession,
+    notice: NoticeBody,
+    notice_id: String,
+) -> Result<send::Response, MatrixError> {
+    let by = context.service.require_administrator(session).await?;
+    let NoticeBody { user_id, content, event_type, state_key } = notice;
+    if event_type.is_some_and(|event_type| event_type != "m.room.message") || state_key.is_some() {
+        return Err(MatrixError::invalid_param("A notice is a message: leave out \"type\" and \"state_key\"."));
+    }
+    let localpart = context.service.parse_user(user_id.as_str())?;
+    let content = Bytes::from(content.get().to_owned());
+    let sent = context.service.send_notice(&by, localpart, content, notice_id).await?;
+    Ok(send::Response::new(event_id(sent.event_id)?))
+}
