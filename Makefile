@@ -49,17 +49,17 @@ image: build ## Build docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Test
-.PHONY: test nightly unit histories sim seeds fuzz doc faults charts matrix oracle conformance abuse soak kubernetes e2e
+.PHONY: test nightly unit histories sim seeds fuzz doc faults charts matrix clients oracle conformance abuse soak kubernetes e2e
 test: export SOAK_SECONDS = 180
 test: export ORACLE_SEEDS = 4
-test: ## Run check and all tests below except nightly, sim, fuzz, doc and conformance, some in parallel, and report times; run by continuous integration
+test: ## Run check and all tests below except nightly, sim, fuzz, doc, clients and conformance, some in parallel, and report times; run by continuous integration
 	@tests/parts programs check unit+seeds charts+oracle faults+soak kubernetes+matrix+abuse e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
 nightly: export QUORATE_HISTORIES = 40
 nightly: export ORACLE_SEEDS = 200
-nightly: ## Run the long tests: 5,000 seeds alongside half an hour of soak, then 200 of the oracle, doc and fuzzing; takes more than an hour
-	@tests/parts seeds+soak oracle histories doc fuzz
+nightly: ## Run the long tests: 5,000 seeds alongside half an hour of soak, then 200 of the oracle, doc, clients and fuzzing; takes more than an hour
+	@tests/parts seeds+soak oracle histories doc clients fuzz
 unit: deps-build deps-test ## Run unit, model and process tests, without the simulation seeds
 	@# Process tests mostly wait for each other's pods: twice as many threads as cores halve their time.
 	@$(ENV) RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))}" cargo test --release --locked --workspace -- --skip whatever_goes_wrong_clients_get_what_they_were_promised
@@ -84,6 +84,10 @@ charts: deps-kubernetes build ## Run helm lint and template, and schema checks o
 	@$(ENV) dashboards/tests/check
 matrix: deps-test build ## Test three processes with matrix-nio, matrix-js-sdk and mautrix-go, unmodified
 	@$(ENV) tests/matrix/run
+clients: deps-test build ## Test with matrix-rust-sdk and iamb, unmodified, which take a quarter of an hour to build, once; part of `make nightly`
+	@tests/conformance/check
+	@tests/matrix/rust-sdk/check
+	@tests/conformance/run --kill-on-request -- tests/matrix/rust-clients
 oracle: deps-test build ## Compare answers with those of Synapse; ORACLE_SEEDS=200: that many random sequences (8)
 	@tests/oracle/check
 	@tests/oracle/run --seeds "$${ORACLE_SEEDS:-8}"

@@ -5,57 +5,14 @@ import unittest
 
 from nio import (
     AsyncClientConfig, DeleteDevicesAuthResponse, DeleteDevicesResponse, DevicesResponse, EnableEncryptionBuilder, JoinResponse,
-    KeysQueryResponse, KeysUploadResponse, MegolmEvent, PresenceGetResponse, PresenceSetResponse, RoomCreateResponse,
-    RoomGetEventResponse, RoomMessageText, RoomTypingResponse, SyncResponse, ToDeviceResponse, UpdateDeviceResponse,
-    UpdateReceiptMarkerResponse,
+    MegolmEvent, PresenceGetResponse, PresenceSetResponse, RoomCreateResponse, RoomGetEventResponse, RoomTypingResponse,
+    ToDeviceResponse, UpdateDeviceResponse, UpdateReceiptMarkerResponse,
 )
-from nio.store import SqliteMemoryStore
 
-from nio_case import PASSWORD, NioCase
-
-# Longer than an election, and than a slow machine takes.
-PATIENCE = 60
-POLL = 1000
+from nio_case import PASSWORD, EncryptingCase
 
 
-class Encryption(NioCase):
-    def encrypting(self):
-        return AsyncClientConfig(store=SqliteMemoryStore, encryption_enabled=True)
-
-    async def turn(self, client, timeout=0):
-        """What the loop of a client does once: sync, then whatever its keys need."""
-        news = await self.expect(SyncResponse, client.sync(timeout=timeout))
-        if client.should_upload_keys:
-            await self.expect(KeysUploadResponse, client.keys_upload())
-        if client.should_query_keys:
-            await self.expect(KeysQueryResponse, client.keys_query())
-        for sent in await client.send_to_device_messages():
-            self.assertIsInstance(sent, ToDeviceResponse, sent)
-        return news
-
-    async def until(self, condition, *clients):
-        """Lets clients take turns until something is so."""
-        async def take_turns():
-            while not condition():
-                for client in clients:
-                    await self.turn(client, POLL)
-        await asyncio.wait_for(take_turns(), PATIENCE)
-
-    async def read(self, client, room, count):
-        """The next messages, as they are after decryption."""
-        found = []
-
-        async def collect():
-            while len(found) < count:
-                news = await self.turn(client, POLL)
-                if room in news.rooms.join:
-                    events = news.rooms.join[room].timeline.events
-                    self.assertFalse([each for each in events if isinstance(each, MegolmEvent)], "not decrypted")
-                    found.extend(each for each in events if isinstance(each, RoomMessageText))
-        await asyncio.wait_for(collect(), PATIENCE)
-        self.assertTrue(all(each.decrypted for each in found))
-        return [each.body for each in found]
-
+class Encryption(EncryptingCase):
     async def two_in_an_encrypted_room(self):
         alice = await self.newcomer(0, "alice", self.encrypting())
         bob = await self.newcomer(1, "bob", self.encrypting())
