@@ -16,11 +16,11 @@ use std::fmt::Write as _;
 fn describe_rows(table: Table) -> (&'static str, &'static str) {
     match table {
         Table::Meta => (
-            "`cluster`; `renew/`, `depart/`, `profile/`, `standing/` or `notice/`, then localpart; `signing-key`; `registration/`, \
-             then a token; `registered/`, then the time at which a dialogue expires (8) and its digest (16); `block/` or \
-             `clear/`, then room; `push`",
-            "`Cluster`; `Renewal`, `Departure`, `ProfileFields`, `Standing` or `NoticeRoom`; `SigningKey`; \
-             `RegistrationToken`; `RegisteredDialogue`; `RoomBlock` or `RoomClearing`; `PushState`",
+            "`cluster`; `renew/`, `depart/`, `profile/`, `removed/`, `standing/` or `notice/`, then localpart; \
+             `signing-key`; `registration/`, then a token; `registered/`, then the time at which a dialogue expires (8) \
+             and its digest (16); `block/` or `clear/`, then room; `push`",
+            "`Cluster`; `Renewal`, `Departure`, `ProfileFields`, `RemovedData`, `Standing` or `NoticeRoom`; \
+             `SigningKey`; `RegistrationToken`; `RegisteredDialogue`; `RoomBlock` or `RoomClearing`; `PushState`",
         ),
         Table::Account => ("localpart", "`Account`"),
         Table::Device => ("localpart, 0, device id", "`Device`"),

@@ -36,6 +36,7 @@ mod dehydrated;
 mod device;
 mod device_keys;
 mod device_list;
+mod device_settings;
 mod dialogue;
 mod directory;
 mod entry;

@@ -211,6 +211,11 @@ pub(crate) fn profile_fields(rows: &dyn TableRead, localpart: &str) -> Result<st
     table::fetch_row(rows, Table::Meta, &key::profile_key(localpart)).map(Option::unwrap_or_default)
 }
 
+/// Returns the global account data of a user that the server removed lately.
+pub(crate) fn removed_data(rows: &dyn TableRead, localpart: &str) -> Result<store::RemovedData, ReadError> {
+    table::fetch_row(rows, Table::Meta, &key::removed_data_key(localpart)).map(Option::unwrap_or_default)
+}
+
 /// Returns the current membership; the default (kind unspecified) for users who never had one.
 pub(crate) fn membership_row(
     rows: &dyn TableRead,

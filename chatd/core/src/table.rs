@@ -25,7 +25,8 @@ pub enum Table {
     /// [`Renewal`](crate::proto::store::Renewal), `"depart/"` localpart → [`Departure`](crate::proto::store::Departure),
     /// `"signing-key"` → [`SigningKey`](crate::proto::store::SigningKey), `"push"` →
     /// [`PushState`](crate::proto::store::PushState), `"profile/"` localpart →
-    /// [`ProfileFields`](crate::proto::store::ProfileFields), `"standing/"` localpart →
+    /// [`ProfileFields`](crate::proto::store::ProfileFields), `"removed/"` localpart →
+    /// [`RemovedData`](crate::proto::store::RemovedData), `"standing/"` localpart →
     /// [`Standing`](crate::proto::store::Standing), `"registration/"` token →
     /// [`RegistrationToken`](crate::proto::store::RegistrationToken), `"block/"` room →
     /// [`RoomBlock`](crate::proto::store::RoomBlock), `"clear/"` room →

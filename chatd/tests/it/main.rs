@@ -15,6 +15,7 @@ mod administration;
 mod bad_input;
 mod chat;
 mod dehydrated;
+mod device_settings;
 mod endpoints;
 mod ephemeral;
 mod failover;

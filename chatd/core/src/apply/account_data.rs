@@ -159,6 +159,23 @@ pub(super) fn put_copy(
     Ok(())
 }
 
+/// Removes a piece of global account data, and counts that. Returns `true` if there was one.
+pub(super) fn remove_datum(context: &mut ApplyContext<'_>, localpart: &str, event_type: &str) -> ApplyResult<bool> {
+    let key = key::account_data(localpart, RoomNumber(0), event_type);
+    let Some(old) = table::fetch_row::<store::AccountData>(&context.rows, Table::AccountData, &key)? else {
+        return Ok(false);
+    };
+    let old = DataUsage::of(event_type.as_bytes(), &old.content);
+    let mut account = rows::account_row(&context.rows, localpart)?.unwrap_or_default();
+    if account.account_data_counted {
+        account.account_data_entries = account.account_data_entries.saturating_sub(old.entries);
+        account.account_data_bytes = account.account_data_bytes.saturating_sub(old.bytes);
+        context.rows.put(Table::Account, key::account_key(localpart), table::encode_value(&account));
+    }
+    context.rows.delete(Table::AccountData, key);
+    Ok(true)
+}
+
 /// Counts the data of an account that has not been counted yet. Returns `true` with the amount if the count is
 /// complete. Counting stops beyond the limits, so that its work is bounded; such an account is counted again until it
 /// is within them.

@@ -203,6 +203,9 @@ fn erase_some_data(context: &mut ApplyContext<'_>) -> ApplyResult<bool> {
             context.rows.delete(of, key);
         }
     }
+    if !more {
+        context.rows.delete(Table::Meta, key::removed_data_key(context.user));
+    }
     if !more && let Some(account) = rows::account_row(&context.rows, context.user)? {
         let row = store::Account { account_data_entries: 0, account_data_bytes: 0, ..account };
         context.rows.put(Table::Account, key::account_key(context.user), table::encode_value(&row));

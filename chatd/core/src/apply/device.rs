@@ -1,7 +1,7 @@
 //! Devices of an account: listing them, and removing one with everything that belongs to it.
 
 use super::context::{ApplyContext, ApplyResult};
-use super::{dehydrated, device_keys, pusher, sequence, to_device};
+use super::{dehydrated, device_keys, device_settings, pusher, sequence, to_device};
 use crate::proto::store;
 use crate::table::{self, ScanControl, ScanRange, Table, TableRead as _, key};
 
@@ -47,6 +47,7 @@ pub(super) fn remove_device(
     forget_transactions(context, localpart, device_id, forgettable)?;
     sequence::forget_sequences(context, localpart, device_id)?;
     pusher::forget_pushers(context, localpart, device_id)?;
+    device_settings::forget_device_settings(context, localpart, device_id)?;
     to_device::forget_queue(context, localpart, device_id, forgettable)?;
     device_keys::forget_device_keys(context, localpart, device_id, forgettable)?;
     dehydrated::forget_dehydrated(context, localpart, device_id)?;

@@ -8,7 +8,10 @@ mod dedup;
 
 pub use dedup::{dedup_by_age, dedup_by_age_of, dedup_key, dedup_of_aged, pod_dedup_key, pod_dedup_of};
 mod administration;
+mod personal;
 mod registered;
+
+pub use personal::{profile_key, removed_data_key};
 
 pub use registered::{REGISTERED_DIALOGUES, registered_dialogue};
 
@@ -436,12 +439,6 @@ pub fn backup_key(localpart: &str, version: u64, room_id: &str, session_id: &str
 pub fn parse_backup_key(rest: &[u8]) -> Option<(&str, &str)> {
     let (room_id, session_id) = split_sized(rest)?;
     Some((room_id, std::str::from_utf8(session_id).ok()?))
-}
-
-/// Returns the key of a user's `ProfileFields` row in `Table::Meta`.
-#[must_use]
-pub fn profile_key(localpart: &str) -> Vec<u8> {
-    [b"profile/", localpart.as_bytes()].concat()
 }
 
 /// Returns the prefix of one user's receipts in a room, in `Table::Receipt`.

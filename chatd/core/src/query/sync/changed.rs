@@ -7,6 +7,7 @@ use crate::query::rooms::room_membership;
 use crate::query::{QueryError, RoomMembership, StateView};
 use crate::rows;
 use crate::table::{self, ScanControl, ScanRange, Table, key};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum number of events of the whole cluster that are walked through to learn which rooms changed; beyond it, the
@@ -27,7 +28,28 @@ impl StateView<'_> {
                 out.entry(room).or_default().push(datum);
             }
         })?;
+        if let Some(since) = since {
+            self.each_removed_datum(localpart, since, &mut |datum| out.entry(RoomNumber(0)).or_default().push(datum))?;
+        }
         Ok(out)
+    }
+
+    /// Visits the global data that was removed since the token, with empty content (as in MSC3391). Data that was set
+    /// again is not among it.
+    fn each_removed_datum(
+        &self,
+        localpart: &str,
+        since: Position,
+        visit: &mut dyn FnMut(AccountDatum),
+    ) -> Result<(), QueryError> {
+        for entry in rows::removed_data(self.rows, localpart)?.entries {
+            let removed_at = table::decode_position(Table::Meta, &entry.position)?.unwrap_or_default();
+            let key = key::account_data(localpart, RoomNumber(0), &entry.r#type);
+            if removed_at > since && self.rows.get(Table::AccountData, &key)?.is_none() {
+                visit(AccountDatum { event_type: entry.r#type, content: Bytes::from_static(b"{}") });
+            }
+        }
+        Ok(())
     }
 
     /// Returns all data that the user keeps for a room: a client that did not have the room gets it whole.
