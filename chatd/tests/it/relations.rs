@@ -105,6 +105,31 @@ async fn threads_are_listed_by_their_newest_event_and_told_wherever_their_root_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_and_syncs_choose_events_by_the_type_of_their_relation() {
+    let cluster = single_node().await;
+    let alice = MatrixUser::register(&cluster.nodes[0], "alice");
+    assert_eq!(alice.get("versions")["unstable_features"]["org.matrix.msc3874"], true);
+    let room = alice.public_room();
+    let since = alice.token();
+    let root = alice.say(&room, "root");
+    let [thread, reference] =
+        ["m.thread", "m.reference"].map(|kind| alice.send(&room, "m.room.message", &relates(&root, kind)));
+    for (field, types, expected) in [
+        ("rel_types", vec!["m.thread"], vec![&thread]),
+        ("rel_types", vec!["m.thread", "m.reference"], vec![&thread, &reference]),
+        ("not_rel_types", vec!["m.thread"], vec![&root, &reference]),
+        ("not_rel_types", vec!["m.thread", "m.reference"], vec![&root]),
+    ] {
+        let filter = json!({format!("org.matrix.msc3874.{field}"): types});
+        let expected: Vec<_> = expected.into_iter().map(|id| json!(id)).collect();
+        let page = format!("messages?dir=f&from={since}&filter={}", escape(&filter.to_string()));
+        assert_eq!(ids(&alice.room(&room, &page)["chunk"]), expected, "{filter}");
+        let sync = alice.sync(Some(&since), &json!({"room": {"timeline": filter}}));
+        assert_eq!(ids(&sync["rooms"]["join"][&room]["timeline"]["events"]), expected, "{filter}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_reaction_and_a_thread_within_a_thread_are_refused() {
     let cluster = single_node().await;
     let alice = MatrixUser::register(&cluster.nodes[0], "alice");

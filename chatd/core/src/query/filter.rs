@@ -3,6 +3,7 @@
 
 use super::RoomEvent;
 use crate::json::{self, JsonObject};
+use crate::relates::RelatesTo;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -63,6 +64,11 @@ pub struct EventFilter {
     pub related_by_senders: Option<Vec<String>>,
     /// Types of relations of which an event must have one to the one wanted.
     pub related_by_rel_types: Option<Vec<String>>,
+    /// Types of relations of which the event itself must have one to another event (MSC3874); `None` includes all
+    /// events.
+    pub rel_types: Option<Vec<String>>,
+    /// Types of relations with which events are excluded (MSC3874).
+    pub not_rel_types: Vec<String>,
     /// User ids whose events are excluded unless they are state (specification, "Ignoring Users"). Not a part of the
     /// client's filter, but of what it has told the server.
     pub ignored: BTreeSet<String>,
@@ -131,6 +137,8 @@ impl EventFilter {
             contains_url: filter.get("contains_url").and_then(Value::as_bool),
             related_by_senders: string_list(filter, "related_by_senders"),
             related_by_rel_types: string_list(filter, "related_by_rel_types"),
+            rel_types: string_list(filter, "org.matrix.msc3874.rel_types"),
+            not_rel_types: string_list(filter, "org.matrix.msc3874.not_rel_types").unwrap_or_default(),
             ignored: BTreeSet::new(),
         }
     }
@@ -185,6 +193,18 @@ impl EventFilter {
             && !self.not_rooms.contains(&event.room_id)
             && (event.state_key.is_some() || !self.ignored.contains(&event.sender))
             && self.contains_url.is_none_or(|wanted| has_url(&event.content) == wanted)
+            && self.wants_relation(&event.content)
+    }
+
+    /// Returns `true` if the filter includes events with the relation that this content names, or with none.
+    fn wants_relation(&self, content: &[u8]) -> bool {
+        if self.rel_types.is_none() && self.not_rel_types.is_empty() {
+            return true;
+        }
+        match RelatesTo::of(content) {
+            Some(relation) => is_included(self.rel_types.as_deref(), &self.not_rel_types, &relation.relation_type),
+            None => self.rel_types.is_none(),
+        }
     }
 }
 
@@ -257,6 +277,29 @@ mod tests {
         assert!(has_url(br#"{"url":"mxc://a/b"}"#));
         for content in [r#"{"body":"a \"url\""}"#, r#"{"url":1}"#, r#"{"info":{"url":"x"}}"#, "{}"] {
             assert!(!has_url(content.as_bytes()), "{content}");
+        }
+    }
+
+    #[test]
+    fn events_are_chosen_by_the_type_of_their_own_relation() {
+        let relates = |kind: &str| format!(r#"{{"m.relates_to":{{"event_id":"$a","rel_type":"{kind}"}}}}"#);
+        let plain = r#"{"body":"m.relates_to"}"#.to_owned();
+        let reply = r#"{"m.relates_to":{"m.in_reply_to":{"event_id":"$a"}}}"#.to_owned();
+        let contents = [relates("m.thread"), relates("m.reference"), plain, reply];
+        for (filter, expected) in [
+            ("{}", [true; 4]),
+            (r#"{"org.matrix.msc3874.rel_types":["m.thread"]}"#, [true, false, false, false]),
+            (r#"{"org.matrix.msc3874.rel_types":["m.thread","m.reference"]}"#, [true, true, false, false]),
+            (r#"{"org.matrix.msc3874.rel_types":[]}"#, [false; 4]),
+            (r#"{"org.matrix.msc3874.not_rel_types":["m.thread"]}"#, [false, true, true, true]),
+            (
+                r#"{"org.matrix.msc3874.rel_types":["m.thread"],"org.matrix.msc3874.not_rel_types":["m.thread"]}"#,
+                [false; 4],
+            ),
+        ] {
+            let parsed = EventFilter::from_json(filter.as_bytes()).unwrap();
+            let wanted = contents.clone().map(|content| parsed.wants_relation(content.as_bytes()));
+            assert_eq!(wanted, expected, "{filter}");
         }
     }
 

@@ -17,10 +17,15 @@ use serde_json::json;
 const VERSIONS: [&str; 12] =
     ["r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11"];
 
+/// Proposals for the specification of which clients learn here that they are served.
+const UNSTABLE_FEATURES: [&str; 1] = ["org.matrix.msc3874"];
+
 pub(super) fn discovery_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .open("versions", |_context, _request: versions::Request| async {
-            Ok(versions::Response::new(VERSIONS.map(String::from).to_vec()))
+            let mut response = versions::Response::new(VERSIONS.map(String::from).to_vec());
+            response.unstable_features = UNSTABLE_FEATURES.map(|feature| (feature.to_owned(), true)).into();
+            Ok(response)
         })
         .open("well_known_client", describe_server)
         .with_session_streamed("capabilities", get_capabilities)
