@@ -132,8 +132,8 @@ impl ModelClient {
         }
     }
 
-    /// Folds one room of an answer into `believed`: the state first, then the timeline. The gap before a limited
-    /// timeline is filled by paging backward.
+    /// Folds one room of an answer into `believed`: the state first, then the timeline, unless the state given is the
+    /// one after it. The gap before a limited timeline is filled by paging backward.
     fn believe(
         &self,
         rows: &dyn TableRead,
@@ -157,7 +157,8 @@ impl ModelClient {
             }
         }
         believed.timeline.extend(timeline.events.iter().map(|event| event.position));
-        for event in state.iter().chain(&timeline.events) {
+        let state_after = manner.filter.state_after;
+        for event in state.iter().chain(timeline.events.iter().filter(|_| !state_after)) {
             if let Some(state_key) = &event.state_key {
                 believed.state.insert((event.event_type.clone(), state_key.clone()), event.position);
             }
@@ -203,7 +204,12 @@ impl ModelClient {
         let own =
             |event: &RoomEvent| event.is_state("m.room.member") && event.state_key.as_deref() == Some(user_id.as_str());
         let Some(left_at) = oracle::left_at(events, room.room, &user_id) else {
-            assert_eq!((room.timeline.events.len(), room.state.len()), (1, 0), "a room that the user was never in");
+            let in_state = usize::from(manner.filter.state_after);
+            assert_eq!(
+                (room.timeline.events.len(), room.state.len()),
+                (1, in_state),
+                "a room that the user was never in"
+            );
             return;
         };
         for event in room.state.iter().chain(&room.timeline.events) {

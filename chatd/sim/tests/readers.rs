@@ -36,8 +36,10 @@ fn folded_syncs_equal_a_full_read() {
         let mut rng = Rng::new(seed ^ 1);
         let filters = filters(&mut rng);
         // Each client has its own filter, as a client keeps one; some sync often, some seldom.
-        let mut clients: Vec<_> =
-            (0..USERS.len() * 2).map(|n| (ModelClient::new(USERS[n / 2]), n % filters.len(), [3, 30][n % 2])).collect();
+        let first = rng.below(filters.len());
+        let mut clients: Vec<_> = (0..USERS.len() * 2)
+            .map(|n| (ModelClient::new(USERS[n / 2]), (first + n) % filters.len(), [3, 30][n % 2]))
+            .collect();
         plan(seed)
             .run(&mut MemTable::default(), |rows, _, _, _| {
                 for (client, filter, seldom) in &mut clients {
@@ -64,7 +66,11 @@ fn filters(rng: &mut Rng) -> Vec<SyncFilter> {
     without.timeline.not_types = vec!["m.reaction".into(), "m.room.name".into(), "x.*".into()];
     let mut with = of(Some(5), true);
     with.timeline.types = Some(vec!["m.room.message".into(), "m.room.member".into()]);
+    let after = |filter: &SyncFilter| SyncFilter { state_after: true, ..filter.clone() };
     vec![
+        after(&without),
+        after(&with),
+        after(&of(Some(2), false)),
         without,
         with,
         of(None, false),

@@ -190,3 +190,53 @@ async fn a_room_that_was_left_ends_with_the_leave_in_a_sync() {
     assert_eq!(left["state"]["events"], json!([]));
     assert_eq!(each(&left["timeline"]["events"], "/content/membership"), [json!("leave")]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_tells_the_state_after_timelines_if_it_is_asked_to() {
+    let cluster = single_node().await;
+    let [alice, bob] = ["alice", "bob"].map(|name| MatrixUser::register(&cluster.nodes[0], name));
+    assert_eq!(alice.get("versions")["unstable_features"]["org.matrix.msc4222"], true);
+    let room = alice.public_room();
+    bob.join(&room);
+    let since = alice.token();
+    let topic = alice.set(&room, "m.room.topic", &json!({"topic": "new"}));
+    let said = alice.say(&room, "x");
+    for (argument, field, state) in [
+        ("use_state_after=true", "state_after", vec![json!(topic)]),
+        ("org.matrix.msc4222.use_state_after=true", "org.matrix.msc4222.state_after", vec![json!(topic)]),
+        ("use_state_after=false", "state", Vec::new()),
+    ] {
+        let sync = alice.get(&format!("v3/sync?timeout=0&since={since}&{argument}"));
+        let news = &sync["rooms"]["join"][&room];
+        assert_eq!(each(&news[field]["events"], "/event_id"), state, "{news}");
+        assert_eq!(each(&news["timeline"]["events"], "/event_id"), [json!(topic), json!(said)], "{news}");
+        let names = ["state", "state_after", "org.matrix.msc4222.state_after"];
+        assert_eq!(names.iter().filter(|name| news.get(**name).is_some()).count(), 1, "{news}");
+    }
+
+    let filter = json!({"room": {"timeline": {"limit": 20}, "state": {"lazy_load_members": true}}});
+    let filter = escape(&filter.to_string());
+    let first = alice.get(&format!("v3/sync?timeout=0&use_state_after=true&filter={filter}"));
+    let state = each(&first["rooms"]["join"][&room]["state_after"]["events"], "/state_key");
+    assert!([&alice, &bob].iter().all(|user| state.contains(&json!(user.id))), "{state:?}");
+
+    // A room with nothing but somebody who types.
+    let mut since = next_batch(&first);
+    let typing = format!("v3/rooms/{}/typing/{}", escape(&room), escape(&bob.id));
+    bob.must("PUT", &typing, &json!({"typing": true, "timeout": 30000}));
+    let news = loop {
+        let told = alice.get(&format!("v3/sync?timeout=30000&since={since}&use_state_after=true"));
+        if let Some(news) = told["rooms"]["join"].get(&room) {
+            break news.clone();
+        }
+        since = next_batch(&told);
+    };
+    assert_eq!((&news["state_after"], news.get("state")), (&json!({"events": []}), None), "{news}");
+
+    let since = bob.token();
+    bob.leave(&room);
+    let sync = bob.get(&format!("v3/sync?timeout=0&since={since}&use_state_after=true"));
+    let left = &sync["rooms"]["leave"][&room];
+    assert_eq!(each(&left["state_after"]["events"], "/content/membership"), [json!("leave")], "{left}");
+    assert_eq!(left.get("state"), None);
+}

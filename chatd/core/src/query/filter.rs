@@ -20,6 +20,10 @@ pub struct SyncFilter {
     pub lazy_load_members: bool,
     /// `true` to count unread notifications in threads by thread, and not with those of the room.
     pub unread_thread_notifications: bool,
+    /// `true` to tell the state after timelines instead of the state before them, to clients that do not take it from
+    /// timelines. Not a part of the client's filter, but of its request: it is here because whoever asks for the same
+    /// is told the same news.
+    pub state_after: bool,
     /// Filter for events of the timeline.
     pub timeline: EventFilter,
     /// Filter for events of the state; its limit is ignored.
@@ -95,6 +99,7 @@ impl SyncFilter {
             include_leave: bool_field(room, "include_leave"),
             lazy_load_members: bool_field(state, "lazy_load_members") || bool_field(timeline, "lazy_load_members"),
             unread_thread_notifications: bool_field(timeline, "unread_thread_notifications"),
+            state_after: false,
             timeline: EventFilter::from_object(timeline),
             state: EventFilter::from_object(state),
             ephemeral: EventFilter::from_object(ephemeral),

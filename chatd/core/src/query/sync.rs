@@ -2,7 +2,8 @@
 //!
 //! The steps for each room that may have changed: find the user's membership in it → choose the span of its timeline
 //! that is shown → add the state before that span → add a summary. The tests check these promises as properties:
-//! - the state given, then the timeline given, applied to what the client had, is the room's state;
+//! - the state given, then the timeline given, applied to what the client had, is the room's state; with
+//!   [`SyncFilter::state_after`], the state given alone is enough;
 //! - timelines joined, with each `limited` gap filled from `prev_batch`, are the room's timeline: nothing is lost, and
 //!   nothing appears twice. For that, a timeline never jumps over events that the user may not see: it begins after
 //!   them, as `limited`.
@@ -81,7 +82,8 @@ pub struct JoinedRoom {
     pub room: RoomNumber,
     /// Identifier of the room (`!…:server`).
     pub room_id: String,
-    /// State before the timeline's first event, as far as it changed since the token.
+    /// State before the timeline's first event, as far as it changed since the token; with [`SyncFilter::state_after`],
+    /// the state after the timeline's last event.
     pub state: Vec<RoomEvent>,
     /// New events of the room.
     pub timeline: SyncTimeline,

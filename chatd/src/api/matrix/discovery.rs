@@ -18,7 +18,7 @@ const VERSIONS: [&str; 12] =
     ["r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11"];
 
 /// Proposals for the specification of which clients learn here that they are served.
-const UNSTABLE_FEATURES: [&str; 1] = ["org.matrix.msc3874"];
+const UNSTABLE_FEATURES: [&str; 2] = ["org.matrix.msc3874", "org.matrix.msc4222"];
 
 pub(super) fn discovery_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes

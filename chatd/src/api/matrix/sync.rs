@@ -7,6 +7,7 @@ mod body;
 mod ephemeral;
 mod poll;
 mod receipt_events;
+mod state_field;
 mod unread;
 
 use super::account::{stored_filter, user_id};
@@ -39,6 +40,7 @@ use ruma::events::{AnyStrippedStateEvent, AnySyncStateEvent};
 use ruma::serde::Raw;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use state_field::StateField;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +71,8 @@ async fn send_sync(
 ) -> Result<Response, MatrixError> {
     let delivery = context.metrics.delivery(metrics::ClientApi::Matrix);
     let wanted = Box::pin(WantedSync::of(&context, &session, call)).await?;
-    body::sync_body(&answer_sync(&context, &session, wanted, delivery).await?)
+    let state = wanted.state;
+    body::sync_body(&answer_sync(&context, &session, wanted, delivery).await?, state)
 }
 
 /// Arguments of a call, as read from it.
@@ -77,6 +80,7 @@ struct WantedSync {
     filter: Arc<SyncFilter>,
     token: Option<SyncToken>,
     full_state: bool,
+    state: StateField,
     /// `true` if the pod was stopping when the call came.
     came_late: bool,
     deadline: Instant,
@@ -90,9 +94,10 @@ impl WantedSync {
         call: Box<WithQuery<api::Request>>,
     ) -> Result<Box<Self>, MatrixError> {
         let inline = call.argument("filter");
+        let state = StateField::of(&call);
         let api::Request { filter, since, full_state, set_presence, timeout, .. } = call.into_request();
         let filter = requested_filter(context, session, filter, inline).await?;
-        let filter = without_ignored(context, session, filter)?;
+        let filter = filter_of_request(context, session, filter, state)?;
         let token = since.as_deref().map(limits::sync_token).transpose()?;
         if let Some(received) = token.and_then(|token| token.to_device) {
             context.service.received_messages(session, received);
@@ -104,7 +109,7 @@ impl WantedSync {
         let came_late = context.service.stopping().is_cancelled();
         let longest = if came_late { STOPPING_WAIT } else { MAX_WAIT };
         let deadline = Instant::now() + timeout.unwrap_or_default().min(longest);
-        Ok(Box::new(Self { filter, token, full_state, came_late, deadline }))
+        Ok(Box::new(Self { filter, token, full_state, state, came_late, deadline }))
     }
 
     /// Returns the call without its box, which a pattern would keep until the end of the wait.
@@ -121,7 +126,7 @@ async fn answer_sync(
     wanted: Box<WantedSync>,
     delivery: DeliveryTimer,
 ) -> Result<api::Response, MatrixError> {
-    let WantedSync { filter, token, full_state, came_late, deadline } = wanted.unboxed();
+    let WantedSync { filter, token, full_state, came_late, deadline, .. } = wanted.unboxed();
     let since = token.map(|token| token.at);
     // Without a token, with the whole state asked for, or with rooms still to come, there is always something to tell.
     let at_once = token.is_none_or(|token| token.rest.is_some()) || full_state;
@@ -191,18 +196,21 @@ fn delivery_spans(context: &MatrixContext, since: Option<Position>, answer: &Syn
     context.service.feed().deliveries().of(since.unwrap_or(Position::ZERO), events, "matrix")
 }
 
-/// Returns the filter without the users whom the caller ignores: of them, only state is sent.
-fn without_ignored(
+/// Returns the filter without the users whom the caller ignores (of them, only state is sent), and with the state that
+/// the request asks for.
+fn filter_of_request(
     context: &MatrixContext,
     session: &CallerSession,
     filter: Arc<SyncFilter>,
+    state: StateField,
 ) -> Result<Arc<SyncFilter>, MatrixError> {
     let ignored = context.service.ignored_by(session)?;
-    if ignored.is_empty() {
+    if ignored.is_empty() && !state.is_after() {
         return Ok(filter);
     }
     let mut own = SyncFilter::clone(&filter);
     own.timeline.ignored = ignored;
+    own.state_after = state.is_after();
     Ok(Arc::new(own))
 }
 
@@ -271,6 +279,7 @@ fn render_sync(
     for room in found.join {
         let mut joined = api::JoinedRoom::new();
         joined.timeline = render_timeline(&room.timeline, session)?;
+        // Before or after the timeline: `body` gives it the name that was asked for.
         joined.state = api::State::Before(render_state(&room.state, session)?.into());
         joined.account_data.events = account_data(&room.account_data)?;
         joined.ephemeral.events = render_ephemeral(&room.ephemeral)?;

@@ -76,7 +76,8 @@ impl Client {
 
     fn path(&self, more: &str) -> String {
         let since = self.since.as_ref().map(|since| format!("&since={since}")).unwrap_or_default();
-        format!("sync?filter={}{since}{more}", escape(&self.filter_argument))
+        let state_after = if self.filter.state_after { "&use_state_after=true" } else { "" };
+        format!("sync?filter={}{since}{state_after}{more}", escape(&self.filter_argument))
     }
 
     /// Syncs in some way, or goes on with a sync that waits.
@@ -184,13 +185,17 @@ impl Client {
             gap.iter().for_each(|event| room.append(event));
             room.was_away |= !is_new && gap.iter().any(|event| self.is_own_end(event));
         }
-        for event in items(&news["state"]["events"]) {
+        let state_after = self.filter.state_after;
+        assert_eq!(news.get("state").is_some(), !state_after, "state in the wrong place: {news}");
+        for event in items(&news[if state_after { "state_after" } else { "state" }]["events"]) {
             room.set_state(event);
         }
         for event in items(&timeline["events"]) {
             assert!(self.filter.wants_event(&text(event, "type")), "an event that is filtered out: {event}");
             room.append(event);
-            room.set_state(event);
+            if !state_after {
+                room.set_state(event);
+            }
             room.was_away |= !is_new && self.is_own_end(event);
         }
         for event in items(&timeline["events"]) {
@@ -214,8 +219,9 @@ impl Client {
         let ask = || async { self.session.attempt(node, "GET", &path, &Value::Null) };
         let (status, answer) = eventually("the pod answers", ask).await;
         assert_eq!(status, 200, "{answer}");
-        let is_quiet =
-            |news: &Value| items(&news["timeline"]["events"]).chain(items(&news["state"]["events"])).count() == 0;
+        let is_quiet = |news: &Value| {
+            ["timeline", "state", "state_after"].iter().all(|of| items(&news[of]["events"]).count() == 0)
+        };
         let mut joined = answer["rooms"]["join"].as_object().into_iter().flatten();
         assert!(joined.all(|(_, news)| is_quiet(news)), "{}: told again: {answer}", node.name);
         for part in ["/rooms/leave", "/rooms/invite", "/rooms/knock", "/to_device/events/0", "/device_lists/changed/0"]

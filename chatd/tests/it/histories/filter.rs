@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, Default)]
 pub struct ClientFilter {
     pub lazy: bool,
+    /// `true` to take state not from timelines, but from what is told of it after them: an argument of the sync.
+    pub state_after: bool,
     pub per_thread: bool,
     limit: Option<usize>,
     not_rooms: Vec<String>,
@@ -33,6 +35,7 @@ impl ClientFilter {
         let not_in_account_data = some(20, &["x.a", "m.tag"]);
         Self {
             lazy: random.percent(60),
+            state_after: random.percent(40),
             per_thread: random.percent(50),
             limit: random.percent(80).then(|| 1 + random.below(6)),
             not_rooms: if random.percent(30) { vec![random.pick(rooms)] } else { Vec::new() },

@@ -7,7 +7,7 @@
 use super::room::{ShownSpan, TimelineSpan, known_since};
 use super::{AccountDatum, LeftRoom, SyncRequest, SyncTimeline};
 use crate::id::Position;
-use crate::query::{QueryError, RoomMembership, StateView};
+use crate::query::{QueryError, RoomMembership, StateView, SyncFilter};
 use crate::rows;
 
 impl TimelineSpan<'_> {
@@ -40,8 +40,10 @@ impl StateView<'_> {
         let Some(left_at) = sight.left_before(self.now()) else {
             // The user was never in: it learns that the invitation is withdrawn, and nothing about the room.
             let events = vec![self.in_timeline(self.event_at(row.room, &room_id, row.position)?, &sight)?];
+            let mut state = if request.filter.state_after { events.clone() } else { Vec::new() };
+            state.retain(|event| request.filter.state.wants(event));
             let timeline = SyncTimeline { events, limited: false, prev_batch: row.position.before() };
-            return Ok(LeftRoom { room: row.room, room_id, state: Vec::new(), timeline, account_data });
+            return Ok(LeftRoom { room: row.room, room_id, state, timeline, account_data });
         };
         let (known, floor) = match request.since {
             // The leave was told before, or was not asked for.
@@ -60,14 +62,21 @@ impl StateView<'_> {
     }
 
     /// Adds the current membership of a user who left (banned, no longer invited), even if the timeline has no place
-    /// for it.
-    pub(super) fn add_own(&self, span: &TimelineSpan<'_>, shown: &mut ShownSpan) -> Result<(), QueryError> {
-        let told = shown.timeline.events.last().is_some_and(|event| event.position == span.until);
+    /// for it, or is not where the client looks for it.
+    pub(super) fn add_own(
+        &self,
+        filter: &SyncFilter,
+        span: &TimelineSpan<'_>,
+        shown: &mut ShownSpan,
+    ) -> Result<(), QueryError> {
+        let is_shown = shown.timeline.events.last().is_some_and(|event| event.position == span.until);
+        let told = is_shown && !filter.state_after;
         if told || span.left_at.is_none_or(|left_at| left_at == span.until) {
             return Ok(());
         }
         let own = rows::known_event(self.rows, span.room, span.until)?;
-        shown.taken_out.entry((own.r#type, own.state_key.unwrap_or_default())).or_insert(span.until);
+        // The newest there is, whatever the filter has taken out.
+        shown.taken_out.insert((own.r#type, own.state_key.unwrap_or_default()), span.until);
         Ok(())
     }
 }

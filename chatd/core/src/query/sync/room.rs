@@ -212,12 +212,12 @@ impl StateView<'_> {
     ) -> Result<(Vec<RoomEvent>, SyncTimeline, Option<SyncSummary>), QueryError> {
         let shown = self.timeline_of(request.filter, span)?;
         let delta_from = span.known.filter(|_| !request.full_state);
+        let told_at = if request.filter.state_after { span.state_at(span.until) } else { shown.before };
         let mut versions = match delta_from {
-            Some(known) => self.changed_versions(span.room, known, shown.before)?,
-            None => self.versions(span.room, &key::room_key(span.room), shown.before)?,
+            Some(known) => self.changed_versions(span.room, known, told_at)?,
+            None => self.versions(span.room, &key::room_key(span.room), told_at)?,
         };
-        // These are newer than `before`, and so replace the versions found there.
-        versions.extend(shown.taken_out);
+        add_newer(&mut versions, shown.taken_out);
         let mut timeline = shown.timeline;
         // A client that knows rooms from before, but not this one, must drop what it may hold of an earlier stay: that
         // is what `limited` makes it do. Pages from `prev_batch` are then merely empty if there is nothing more.
@@ -239,11 +239,14 @@ impl StateView<'_> {
         if request.filter.lazy_load_members {
             let mut needed: BTreeSet<String> = timeline.events.iter().map(|event| event.sender.clone()).collect();
             needed.extend(summary.iter().flat_map(|summary| summary.heroes.iter().cloned()));
+            if request.filter.state_after {
+                needed.extend(members_in(&timeline.events));
+            }
             if delta_from.is_none() {
                 needed.insert(id::user_id(request.localpart, self.server_name()));
                 keep_members(&mut versions, &needed);
             }
-            self.add_members(span.room, shown.before, needed, &mut versions)?;
+            self.add_members(span.room, told_at, needed, &mut versions)?;
         }
         let state = self.events(span.room, span.room_id, versions.into_values())?;
         let mut state = self.state_shown_to(state, &span.sight)?;
@@ -298,29 +301,43 @@ impl StateView<'_> {
             (None, Some(_)) => span.until,
             (None, None) => shown.before,
         };
-        self.add_own(span, &mut shown)?;
+        self.add_own(filter, span, &mut shown)?;
         Ok(shown)
     }
 
-    /// Adds the member events, as of `before`, of the users whom the timeline or the summary names. The client may have
+    /// Adds the member events, as of `at`, of the users whom the timeline or the summary names. The client may have
     /// them already: the view does not remember what was sent, and redundant ones are allowed.
     fn add_members(
         &self,
         room: RoomNumber,
-        before: Position,
+        at: Position,
         needed: BTreeSet<String>,
         versions: &mut StateVersions,
     ) -> Result<(), QueryError> {
         for user_id in needed {
             let member = (event_type::MEMBER.to_owned(), user_id);
             if let Entry::Vacant(entry) = versions.entry(member)
-                && let Some(at) = rows::state_version(self.rows, room, event_type::MEMBER, &entry.key().1, before)?
+                && let Some(version) = rows::state_version(self.rows, room, event_type::MEMBER, &entry.key().1, at)?
             {
-                entry.insert(at);
+                entry.insert(version);
             }
         }
         Ok(())
     }
+}
+
+/// Adds versions; of each name the newer one stays.
+fn add_newer(versions: &mut StateVersions, others: StateVersions) {
+    for (name, at) in others {
+        let version = versions.entry(name).or_insert(at);
+        *version = at.max(*version);
+    }
+}
+
+/// Returns the users whose memberships change in a timeline, for a client that does not take state from there.
+fn members_in(events: &[RoomEvent]) -> impl Iterator<Item = String> {
+    let members = events.iter().filter(|event| event.is_state(event_type::MEMBER));
+    members.filter_map(|event| event.state_key.clone())
 }
 
 /// Reduces the members in all state to these. Changes within a gap are not reduced in this way: the client may know any

@@ -9,6 +9,7 @@ use crate::query::EventFilter;
 use crate::testing::{SERVER, World, world};
 
 mod left;
+mod state_after;
 
 fn sync(world: &World, user: &str, since: Option<Position>, filter: &SyncFilter) -> SyncResponse {
     world.view().sync(&SyncRequest { localpart: user, since, full_state: false, filter }).unwrap()

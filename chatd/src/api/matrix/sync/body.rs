@@ -1,9 +1,10 @@
 //! Body of a `/sync` answer. ruma leaves out fields that have their default value, which the specification allows for most
 //! of them, but not for a room's `timeline.limited`, nor for the `events` of a state that is there. Everything else is
-//! rendered by ruma's types.
+//! rendered by ruma's types, except for the name of that state.
 
 use super::super::error::MatrixError;
 use super::super::streamed::json_response;
+use super::state_field::StateField;
 use axum::body::Body;
 use axum::response::Response;
 use ruma::OwnedRoomId;
@@ -14,24 +15,27 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// Renders the answer.
-pub(super) fn sync_body(answer: &api::Response) -> Result<Response, MatrixError> {
-    let body = serde_json::to_vec(&SyncBody(answer)).map_err(|error| {
+/// Renders the answer, with the state of rooms in this field.
+pub(super) fn sync_body(answer: &api::Response, state: StateField) -> Result<Response, MatrixError> {
+    let body = serde_json::to_vec(&SyncBody { answer, state }).map_err(|error| {
         tracing::error!(%error, "a sync could not be rendered");
         MatrixError::from(crate::service::RequestRefusal::internal())
     })?;
     Ok(json_response(Body::from(body)))
 }
 
-struct SyncBody<'a>(&'a api::Response);
+struct SyncBody<'a> {
+    answer: &'a api::Response,
+    state: StateField,
+}
 
 impl Serialize for SyncBody<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let answer = self.0;
+        let Self { answer, state } = *self;
         let mut map = to.serialize_map(None)?;
         map.serialize_entry("next_batch", &answer.next_batch)?;
         if !answer.rooms.is_empty() {
-            map.serialize_entry("rooms", &RoomsBody(&answer.rooms))?;
+            map.serialize_entry("rooms", &RoomsBody { rooms: &answer.rooms, state })?;
         }
         if !answer.presence.is_empty() {
             map.serialize_entry("presence", &answer.presence)?;
@@ -55,14 +59,17 @@ impl Serialize for SyncBody<'_> {
     }
 }
 
-struct RoomsBody<'a>(&'a api::Rooms);
+struct RoomsBody<'a> {
+    rooms: &'a api::Rooms,
+    state: StateField,
+}
 
 impl Serialize for RoomsBody<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let rooms = self.0;
+        let Self { rooms, state } = *self;
         let mut map = to.serialize_map(None)?;
         if !rooms.join.is_empty() {
-            map.serialize_entry("join", &each_room(&rooms.join, JoinedBody))?;
+            map.serialize_entry("join", &each_room(&rooms.join, |room| JoinedBody { room, state }))?;
         }
         if !rooms.invite.is_empty() {
             map.serialize_entry("invite", &rooms.invite)?;
@@ -71,7 +78,7 @@ impl Serialize for RoomsBody<'_> {
             map.serialize_entry("knock", &rooms.knock)?;
         }
         if !rooms.leave.is_empty() {
-            map.serialize_entry("leave", &each_room(&rooms.leave, LeftBody))?;
+            map.serialize_entry("leave", &each_room(&rooms.leave, |room| LeftBody { room, state }))?;
         }
         map.end()
     }
@@ -81,11 +88,14 @@ fn each_room<'a, R, B>(rooms: &'a BTreeMap<OwnedRoomId, R>, body: impl Fn(&'a R)
     rooms.iter().map(|(room, news)| (room, body(news))).collect()
 }
 
-struct JoinedBody<'a>(&'a api::JoinedRoom);
+struct JoinedBody<'a> {
+    room: &'a api::JoinedRoom,
+    state: StateField,
+}
 
 impl Serialize for JoinedBody<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let room = self.0;
+        let Self { room, state } = *self;
         let mut map = to.serialize_map(None)?;
         if !room.summary.is_empty() {
             map.serialize_entry("summary", &room.summary)?;
@@ -97,7 +107,7 @@ impl Serialize for JoinedBody<'_> {
             map.serialize_entry("unread_thread_notifications", &room.unread_thread_notifications)?;
         }
         map.serialize_entry("timeline", &TimelineBody::of(&room.timeline))?;
-        serialize_state(&mut map, &room.state)?;
+        serialize_state(&mut map, state, &room.state)?;
         if !room.account_data.is_empty() {
             map.serialize_entry("account_data", &room.account_data)?;
         }
@@ -108,14 +118,17 @@ impl Serialize for JoinedBody<'_> {
     }
 }
 
-struct LeftBody<'a>(&'a api::LeftRoom);
+struct LeftBody<'a> {
+    room: &'a api::LeftRoom,
+    state: StateField,
+}
 
 impl Serialize for LeftBody<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let room = self.0;
+        let Self { room, state } = *self;
         let mut map = to.serialize_map(None)?;
         map.serialize_entry("timeline", &TimelineBody::of(&room.timeline))?;
-        serialize_state(&mut map, &room.state)?;
+        serialize_state(&mut map, state, &room.state)?;
         if !room.account_data.is_empty() {
             map.serialize_entry("account_data", &room.account_data)?;
         }
@@ -143,10 +156,16 @@ struct StateBody<'a> {
     events: &'a [Raw<AnySyncStateEvent>],
 }
 
-fn serialize_state<M: serde::ser::SerializeMap>(map: &mut M, state: &api::State) -> Result<(), M::Error> {
+/// Writes the state of a room in the field that the request asked for; which of ruma's variants has it says nothing.
+fn serialize_state<M: serde::ser::SerializeMap>(
+    map: &mut M,
+    field: StateField,
+    state: &api::State,
+) -> Result<(), M::Error> {
     match state {
-        api::State::Before(state) => map.serialize_entry("state", &StateBody { events: &state.events }),
-        api::State::After(state) => map.serialize_entry("state_after", &StateBody { events: &state.events }),
+        api::State::Before(state) | api::State::After(state) => {
+            map.serialize_entry(field.name(), &StateBody { events: &state.events })
+        }
         // The enum may grow; a kind of state that this build does not ask for is not there.
         _ => Ok(()),
     }
@@ -158,7 +177,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn shown(answer: &api::Response) -> Value {
-        serde_json::to_value(SyncBody(answer)).unwrap()
+        serde_json::to_value(SyncBody { answer, state: StateField::Before }).unwrap()
     }
 
     #[test]
@@ -169,6 +188,18 @@ mod tests {
         let room = json!({"timeline": {"limited": false, "events": []}, "state": {"events": []}});
         let rooms = json!({"join": {"!a:x": room}, "leave": {"!b:x": room}});
         assert_eq!(shown(&answer), json!({"next_batch": "t1", "rooms": rooms}));
+    }
+
+    #[test]
+    fn state_is_in_the_field_that_was_asked_for_and_in_no_other() {
+        let mut answer = api::Response::new("t1".into());
+        answer.rooms.join.insert(ruma::owned_room_id!("!a:x"), api::JoinedRoom::new());
+        answer.rooms.leave.insert(ruma::owned_room_id!("!b:x"), api::LeftRoom::new());
+        for field in [StateField::Before, StateField::After, StateField::UnstableAfter] {
+            let shown = serde_json::to_value(SyncBody { answer: &answer, state: field }).unwrap();
+            let room = json!({"timeline": {"limited": false, "events": []}, field.name(): {"events": []}});
+            assert_eq!(shown["rooms"], json!({"join": {"!a:x": room}, "leave": {"!b:x": room}}));
+        }
     }
 
     #[test]

@@ -169,13 +169,14 @@ impl<'p> EphemeralPart<'p> {
     }
 }
 
-/// Returns the rooms and user ids of members who have come since a position.
-fn arrivals(response: &SyncResponse, since: Position) -> Vec<(RoomNumber, String)> {
+/// Returns the rooms and user ids of members who have come since a position. The event of one may be in the timeline
+/// and in the state after it.
+fn arrivals(response: &SyncResponse, since: Position) -> BTreeSet<(RoomNumber, String)> {
     #[derive(Deserialize)]
     struct Member {
         membership: String,
     }
-    let mut out = Vec::new();
+    let mut out = BTreeSet::new();
     for room in &response.join {
         let events = room.state.iter().chain(&room.timeline.events);
         let members = events.filter(|event| event.event_type == "m.room.member" && event.position > since);

@@ -134,6 +134,8 @@ mod tests {
         vec![
             SyncFilter::default(),
             SyncFilter { lazy_load_members: true, ..SyncFilter::default() },
+            SyncFilter { state_after: true, ..SyncFilter::default() },
+            SyncFilter { state_after: true, lazy_load_members: true, ..SyncFilter::default() },
             of_timeline(EventFilter { limit: Some(2), ..EventFilter::default() }),
             of_timeline(EventFilter { types: Some(vec!["m.room.message".into()]), ..EventFilter::default() }),
             of_timeline(EventFilter { not_senders: vec![id::user_id("alice", SERVER)], ..EventFilter::default() }),

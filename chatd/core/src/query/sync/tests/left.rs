@@ -70,7 +70,10 @@ impl Left {
                         |event: &&RoomEvent| event.position <= self.left_at || self.own.contains(&event.position);
                     let hidden: Vec<_> = shown.iter().filter(|event| !told(event)).collect();
                     assert!(hidden.is_empty(), "{what} since {since:?}, {full_state}, {filter:?}: {hidden:?}");
-                    let knows = shown.iter().any(|event| event.position == newest);
+                    let mut knows = shown.iter().any(|event| event.position == newest);
+                    if filter.state_after {
+                        knows = room.state.iter().any(|event| event.position == newest);
+                    }
                     assert!(knows, "{what} since {since:?}, {full_state}, {filter:?}: not told what bob is now");
                 }
             }
@@ -80,17 +83,19 @@ impl Left {
 
 fn filters() -> Vec<SyncFilter> {
     let limited = |limit| EventFilter { limit: Some(limit), ..EventFilter::default() };
-    let of = |timeline: EventFilter, lazy_load_members| SyncFilter {
-        include_leave: true,
-        lazy_load_members,
-        timeline,
-        ..SyncFilter::default()
-    };
+    let mut timelines = [0, 1, 3, 100].map(limited).to_vec();
+    timelines.push(EventFilter { types: Some(vec!["m.room.message".into()]), ..EventFilter::default() });
+    timelines.push(EventFilter { not_senders: vec!["@alice:a.org".into()], ..EventFilter::default() });
     let mut all = Vec::new();
-    for lazy in [false, true] {
-        all.extend([0, 1, 3, 100].map(|limit| of(limited(limit), lazy)));
-        all.push(of(EventFilter { types: Some(vec!["m.room.message".into()]), ..EventFilter::default() }, lazy));
-        all.push(of(EventFilter { not_senders: vec!["@alice:a.org".into()], ..EventFilter::default() }, lazy));
+    for (lazy_load_members, state_after) in [(false, false), (true, false), (false, true), (true, true)] {
+        let of = |timeline: &EventFilter| SyncFilter {
+            include_leave: true,
+            lazy_load_members,
+            state_after,
+            timeline: timeline.clone(),
+            ..SyncFilter::default()
+        };
+        all.extend(timelines.iter().map(of));
     }
     all
 }
