@@ -149,6 +149,24 @@ async fn the_public_list_is_sorted_searched_and_paged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_public_list_says_who_can_join_a_room_and_of_what_type_it_is() {
+    let test = RoomTest::start().await;
+    let knock = json!({"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}});
+    test.room(ALICE, json!({"visibility": "public", "name": "closed", "initial_state": [knock]}));
+    test.room(ALICE, json!({"visibility": "public", "name": "open"}));
+    test.room(ALICE, json!({"visibility": "public", "name": "space", "creation_content": {"type": "m.space"}}));
+    for (method, body) in [("GET", Value::Null), ("POST", json!({}))] {
+        let page = test.done(CAROL, method, "v3/publicRooms", body);
+        let rooms = page["chunk"].as_array().expect("rooms").iter();
+        let mut rooms: Vec<_> =
+            rooms.map(|room| [&room["name"], &room["join_rule"], &room["room_type"]].map(Value::clone)).collect();
+        rooms.sort_by_key(|[name, ..]| name.to_string());
+        let expected = json!([["closed", "knock", null], ["open", "public", null], ["space", "public", "m.space"]]);
+        assert_eq!(json!(rooms), expected, "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_public_list_is_for_users_unless_it_is_opened() {
     const PATH: &str = "/_matrix/client/v3/publicRooms";
     for is_open in [false, true] {

@@ -5,8 +5,10 @@ use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::preview::client_summary;
 use crate::service::{CallerSession, ReadConsistency, RefusalCode, RequestRefusal, limits};
+use axum::Json;
 use axum::http::StatusCode;
-use quorate_core::query::{DirectoryPage, DirectoryPlace, DirectoryQuery};
+use axum::response::{IntoResponse as _, Response};
+use quorate_core::query::{DirectoryPage, DirectoryPlace, DirectoryQuery, RoomSummary};
 use quorate_core::table::ScanDirection;
 use ruma::api::client::alias::{create_alias, delete_alias};
 use ruma::api::client::directory::{
@@ -15,6 +17,8 @@ use ruma::api::client::directory::{
 use ruma::api::client::room::{Visibility, aliases};
 use ruma::directory::{Filter, PublicRoomsChunk};
 use ruma::{OwnedRoomAliasId, OwnedServerName, UInt};
+use serde::Serialize;
+use serde_json::Value;
 
 /// Number of rooms on a page if the request does not say, and at most for a caller without a session.
 const DEFAULT_ROOMS: usize = 100;
@@ -31,7 +35,7 @@ pub(super) fn directory_routes(routes: EndpointRoutes) -> EndpointRoutes {
         .open_read("visibility_get", get_visibility)
         .with_session("visibility_set", set_visibility)
         .read_if_open("public_rooms", |context: &MatrixContext| context.service.directory_is_open(), all_public_rooms)
-        .with_session("public_rooms_search", search_public_rooms)
+        .with_session_streamed("public_rooms_search", search_public_rooms)
 }
 
 async fn put_alias(
@@ -107,7 +111,7 @@ async fn all_public_rooms(
     context: MatrixContext,
     session: Option<CallerSession>,
     request: get_public_rooms::v3::Request,
-) -> Result<get_public_rooms::v3::Response, MatrixError> {
+) -> Result<Response, MatrixError> {
     let mut wish = directory_query(request.since.as_deref(), request.limit, &Filter::new())?;
     let consistency = if session.is_some() {
         ReadConsistency::Linearizable
@@ -116,34 +120,43 @@ async fn all_public_rooms(
         ReadConsistency::Local
     };
     let list = public_rooms(&context, consistency, request.server.as_ref(), wish).await?;
-    let mut response = get_public_rooms::v3::Response::new(list.chunk);
-    response.next_batch = list.next;
-    response.prev_batch = list.previous;
-    response.total_room_count_estimate = list.total;
-    Ok(response)
+    Ok(Json(list).into_response())
 }
 
 async fn search_public_rooms(
     context: MatrixContext,
     _session: CallerSession,
     request: get_public_rooms_filtered::v3::Request,
-) -> Result<get_public_rooms_filtered::v3::Response, MatrixError> {
+) -> Result<Response, MatrixError> {
     let wish = directory_query(request.since.as_deref(), request.limit, &request.filter)?;
     let list = public_rooms(&context, ReadConsistency::Linearizable, request.server.as_ref(), wish).await?;
-    let mut response = get_public_rooms_filtered::v3::Response::new();
-    response.chunk = list.chunk;
-    response.next_batch = list.next;
-    response.prev_batch = list.previous;
-    response.total_room_count_estimate = list.total;
-    Ok(response)
+    Ok(Json(list).into_response())
 }
 
 /// Page of the directory as clients see it.
+#[derive(Serialize)]
 struct PublicRoomList {
-    chunk: Vec<PublicRoomsChunk>,
-    next: Option<String>,
-    previous: Option<String>,
-    total: Option<UInt>,
+    chunk: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_batch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_batch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_room_count_estimate: Option<UInt>,
+}
+
+/// Renders a room of the directory. ruma's type leaves out the join rule `public` as the default; there are clients
+/// that show who can join only if the rule is there.
+fn public_room(room: RoomSummary) -> Result<Value, MatrixError> {
+    let room = PublicRoomsChunk::from(client_summary(room)?);
+    let mut shown = serde_json::to_value(&room).map_err(|error| {
+        tracing::error!(%error, "a public room could not be rendered");
+        MatrixError::from(RequestRefusal::internal())
+    })?;
+    if let Some(shown) = shown.as_object_mut() {
+        shown.entry("join_rule").or_insert_with(|| "public".into());
+    }
+    Ok(shown)
 }
 
 fn directory_query(since: Option<&str>, limit: Option<UInt>, filter: &Filter) -> Result<DirectoryQuery, MatrixError> {
@@ -196,13 +209,10 @@ async fn public_rooms(
         .await?;
     let DirectoryPage { rooms, next, previous } = page;
     Ok(PublicRoomList {
-        chunk: rooms
-            .into_iter()
-            .map(|room| client_summary(room).map(PublicRoomsChunk::from))
-            .collect::<Result<_, _>>()?,
-        next: next.map(|place| format!("n{}", place.to_text())),
-        previous: previous.map(|place| format!("p{}", place.to_text())),
-        total: total.and_then(|total| UInt::try_from(total).ok()),
+        chunk: rooms.into_iter().map(public_room).collect::<Result<_, _>>()?,
+        next_batch: next.map(|place| format!("n{}", place.to_text())),
+        prev_batch: previous.map(|place| format!("p{}", place.to_text())),
+        total_room_count_estimate: total.and_then(|total| UInt::try_from(total).ok()),
     })
 }
 

@@ -254,8 +254,8 @@ impl EndpointRoutes {
         })
     }
 
-    /// Adds an endpoint that the configuration opens to anyone: while `is_open` says so, like
-    /// [`EndpointRoutes::open_read_for`], and otherwise for callers with a session.
+    /// Adds an endpoint that the configuration opens to anyone, and whose answer is not ruma's: while `is_open` says
+    /// so, like [`EndpointRoutes::open_read_for`], and otherwise for callers with a session.
     pub(super) fn read_if_open<T, F, A>(
         self,
         name: &'static str,
@@ -264,9 +264,8 @@ impl EndpointRoutes {
     ) -> Self
     where
         T: IncomingRequest + Send + 'static,
-        T::OutgoingResponse: Send,
         F: Fn(MatrixContext, Option<CallerSession>, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+        A: Future<Output = Result<Response, MatrixError>> + Send,
     {
         self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
             let handler = handler.clone();
@@ -284,7 +283,7 @@ impl EndpointRoutes {
                 };
                 let service = session.as_ref().map(|session| context.service.for_reader(session));
                 let context = MatrixContext { service: service.unwrap_or(context.service), ..context };
-                let handler = |typed| await_and_render(handler(context, session, typed));
+                let handler = |typed| handler(context, session, typed);
                 answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await
             }
         })
