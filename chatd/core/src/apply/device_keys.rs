@@ -92,6 +92,13 @@ fn put_identity_keys(context: &mut ApplyContext<'_>, json: &Bytes) -> ApplyResul
     note_key_change(context, context.user)
 }
 
+/// Returns `true` if two objects have the same identity keys. Bytes that are no object have none.
+pub(super) fn are_of_one_device(stored: &[u8], given: &[u8]) -> bool {
+    let keys_in = |bytes: &[u8]| json::stored_object(bytes).remove("keys");
+    let given = keys_in(given);
+    given.is_some() && given == keys_in(stored)
+}
+
 /// Adds a signature to those of a key; one of the same signing key is replaced.
 pub(super) fn put_signature(all: &mut Vec<store::AddedSignature>, key_id: &str, signature: &str) {
     all.retain(|added| added.key_id != key_id);

@@ -82,11 +82,39 @@ fn messages_wait_for_a_dehydrated_device_until_another_one_replaces_it() {
     assert_eq!(device_ids(&world), ["D", "TWO"]);
     assert!(world.view().identity_keys("alice", "ONE").unwrap().is_none());
     assert!(world.view().identity_keys("alice", "TWO").unwrap().is_some());
-    // Under the same id, too, it is another device, which gets no message of the one before.
-    send(&mut world, "TWO");
-    let again = put(&mut world, "TWO", "{}");
-    world.accepted(again);
-    assert_eq!(waiting(&world, "TWO"), Some(0));
+}
+
+/// Returns a command for a device with other keys than [`put`] gives it.
+fn put_with_keys(world: &mut World, device_id: &str, keys: &str) -> Envelope {
+    let put = log::PutDehydratedDevice {
+        device_id: device_id.into(),
+        data: Bytes::from_static(b"{}"),
+        device_keys: device_keys("alice", device_id, keys),
+        one_time_keys: vec![key_input("1", keys)],
+        ..log::PutDehydratedDevice::default()
+    };
+    world.by("alice", Kind::PutDehydratedDevice(put))
+}
+
+#[test]
+fn a_device_that_is_left_again_with_the_same_keys_keeps_its_messages_and_one_with_others_does_not() {
+    let mut world = world(&["alice", "bob"]);
+    let first = put(&mut world, "ONE", r#"{"pickle":1}"#);
+    world.accepted(first);
+    send(&mut world, "ONE");
+    let again = put(&mut world, "ONE", r#"{"pickle":2}"#);
+    let applied = world.apply(vec![again]).remove(0);
+    assert!(applied.touched.keys.is_empty(), "its keys have not changed");
+    assert_eq!(dehydrated(&world, "alice"), Some(("ONE".into(), Bytes::from_static(br#"{"pickle":2}"#))));
+    assert_eq!(waiting(&world, "ONE"), Some(1));
+    let stock = world.view().device_stock("alice", "ONE").unwrap().unwrap();
+    assert_eq!(stock.one_time_keys, [("signed_curve25519".to_owned(), 1)]);
+    send(&mut world, "ONE");
+    assert_eq!(waiting(&world, "ONE"), Some(2));
+
+    let other = put_with_keys(&mut world, "ONE", "other");
+    world.accepted(other);
+    assert_eq!(waiting(&world, "ONE"), Some(0), "it is another device, which cannot read them");
 }
 
 #[test]
