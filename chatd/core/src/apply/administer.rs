@@ -40,7 +40,7 @@ fn check_administrator(context: &ApplyContext<'_>, configured: bool) -> ApplyRes
         return Ok(());
     }
     context.session()?;
-    standing::check_not_locked(context, context.user)?;
+    standing::check_may_administer(context, context.user)?;
     let account = rows::account_row(&context.rows, context.user)?;
     if configured || account.is_some_and(|account| account.administrator) {
         return Ok(());

@@ -22,9 +22,18 @@ pub(super) fn unlocked_standing(context: &ApplyContext<'_>, kind: &Kind) -> Appl
     Ok(standing)
 }
 
-/// Refuses a command about a session, or an act of an administrator, whose account is locked.
+/// Refuses a command about a session whose account is locked.
 pub(super) fn check_not_locked(context: &ApplyContext<'_>, localpart: &str) -> ApplyResult<()> {
     if rows::standing_row(&context.rows, localpart)?.locked { refuse_locked() } else { Ok(()) }
+}
+
+/// Refuses an act of an administrator whose account is locked or suspended.
+pub(super) fn check_may_administer(context: &ApplyContext<'_>, localpart: &str) -> ApplyResult<()> {
+    let standing = rows::standing_row(&context.rows, localpart)?;
+    if standing.locked {
+        return refuse_locked();
+    }
+    if standing.suspended { refuse_suspended() } else { Ok(()) }
 }
 
 fn refuse_locked<T>() -> ApplyResult<T> {
@@ -37,11 +46,12 @@ pub(super) fn check_not_suspended(
     standing: store::Standing,
     kind: &Kind,
 ) -> ApplyResult<()> {
-    if standing.suspended && is_withheld(context, kind)? {
-        let message = "an administrator has suspended this account: it can read and leave, but not write or join";
-        return refuse(Reason::UserSuspended, message);
-    }
-    Ok(())
+    if standing.suspended && is_withheld(context, kind)? { refuse_suspended() } else { Ok(()) }
+}
+
+fn refuse_suspended<T>() -> ApplyResult<T> {
+    let message = "an administrator has suspended this account: it can read and leave, but not write or join";
+    refuse(Reason::UserSuspended, message)
 }
 
 /// Returns `true` for what others see of the caller. Whatever else there is, the owner of a suspended account may do.

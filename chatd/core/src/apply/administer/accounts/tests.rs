@@ -19,6 +19,10 @@ fn lock(localpart: &str) -> Action {
     Action::SetStanding(log::SetStanding { localpart: localpart.into(), locked: Some(true), suspended: None })
 }
 
+fn suspend(localpart: &str, suspended: bool) -> Action {
+    Action::SetStanding(log::SetStanding { localpart: localpart.into(), locked: None, suspended: Some(suspended) })
+}
+
 fn reset(localpart: &str, hash: &str, end_sessions: u32) -> Action {
     Action::ResetPassword(log::ResetPassword { localpart: localpart.into(), password_hash: hash.into(), end_sessions })
 }
@@ -51,6 +55,10 @@ fn administrators_act_and_others_do_not() {
     assert!(locked(&world, "alice"));
     let by_configured = by_user(&mut world, "bob", true, lock("alice"));
     world.accepted(by_configured);
+    world.accepted(by_certificate(suspend("bob", true)));
+    let by_suspended = by_user(&mut world, "bob", true, lock("alice"));
+    assert_eq!(world.rejected(by_suspended), Reason::UserSuspended);
+    world.accepted(by_certificate(suspend("bob", false)));
     world.accepted(by_certificate(lock("bob")));
     let by_locked = by_user(&mut world, "bob", true, lock("alice"));
     assert_eq!(world.rejected(by_locked), Reason::UserLocked);
