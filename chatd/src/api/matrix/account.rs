@@ -14,10 +14,12 @@ use crate::service::{
     RegistrationApproval, RegistrationDialogue, TermsOfService,
 };
 use crate::trace::CallError as _;
+use axum::Json;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use quorate_core::query::QueryError;
-use ruma::OwnedUserId;
+use quorate_wire::whole_millis;
 use ruma::api::client::account::check_registration_token_validity::v1 as token_validity;
 use ruma::api::client::account::get_username_availability::v3 as available;
 use ruma::api::client::account::register::{self, RegistrationKind};
@@ -27,12 +29,14 @@ use ruma::api::client::config::{
 use ruma::api::client::filter::{create_filter, get_filter};
 use ruma::api::client::uiaa::AuthData;
 use ruma::serde::Raw;
+use ruma::{OwnedDeviceId, OwnedUserId};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 pub(super) fn account_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .open("register", sign_up)
+        .open_answered("register", sign_up)
         .open_read("registration_token_validity", check_token)
         .open_read("register_available", |context: MatrixContext, _, request: available::Request| async move {
             context.service.user_available(&request.username).await?;
@@ -60,10 +64,7 @@ pub(super) fn check_own_account(session: &CallerSession, user: &ruma::UserId) ->
     Err(MatrixError::forbidden("This belongs to another user; you can read and change only your own."))
 }
 
-async fn sign_up(
-    context: MatrixContext,
-    request: register::v3::Request,
-) -> Result<register::v3::Response, MatrixError> {
+async fn sign_up(context: MatrixContext, request: register::v3::Request) -> Result<Response, MatrixError> {
     if request.kind == RegistrationKind::Guest {
         let message = "This server does not support guests: register an account.";
         return Err(MatrixError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", message));
@@ -72,17 +73,27 @@ async fn sign_up(
     context.service.check_registration(RegistrationApproval::Stages)?;
     // Stages, and telling whether a name is free, are reads without a session.
     context.service.admit_stranger(context.caller)?;
-    let Some(dialogue) = dialogue_of(&context, &request).await? else {
-        return sign_up_once(&context, None, request).await;
+    let registered = match dialogue_of(&context, &request).await? {
+        None => sign_up_once(&context, None, request).await?,
+        Some(dialogue) => sign_up_in(&context, dialogue, request).await?,
     };
-    if let Some(answer) = answer_again(&context, dialogue, &request, ReadConsistency::Local).await? {
+    Ok(registration_answer(registered))
+}
+
+/// Registers an account in a dialogue, unless it has registered one already.
+async fn sign_up_in(
+    context: &MatrixContext,
+    dialogue: RegistrationDialogue,
+    request: register::v3::Request,
+) -> Result<register::v3::Response, MatrixError> {
+    if let Some(answer) = answer_again(context, dialogue, &request, ReadConsistency::Local).await? {
         return Ok(answer);
     }
-    let outcome = sign_up_once(&context, Some(dialogue), request.clone()).await;
+    let outcome = sign_up_once(context, Some(dialogue), request.clone()).await;
     let is_taken = matches!(&outcome, Err(refused) if refused.label() == RefusalCode::UserExists.label());
     if is_taken {
         // Perhaps by an attempt of this client that another pod has answered meanwhile.
-        if let Some(answer) = answer_again(&context, dialogue, &request, ReadConsistency::Linearizable).await? {
+        if let Some(answer) = answer_again(context, dialogue, &request, ReadConsistency::Linearizable).await? {
             return Ok(answer);
         }
     }
@@ -150,6 +161,25 @@ pub(super) fn render_registration(logged_in: LoggedIn) -> Result<register::v3::R
     response.expires_in = expires_in.filter(|_| refresh_token.is_some());
     response.refresh_token = refresh_token;
     Ok(response)
+}
+
+/// Renders the answer to a registration. Ruma's own rendering has a `device_id` of null where there is no session.
+pub(super) fn registration_answer(registered: register::v3::Response) -> Response {
+    #[derive(Serialize)]
+    struct Shown {
+        user_id: OwnedUserId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        access_token: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device_id: Option<OwnedDeviceId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refresh_token: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_in_ms: Option<u64>,
+    }
+    let register::v3::Response { user_id, access_token, device_id, refresh_token, expires_in, .. } = registered;
+    let expires_in_ms = expires_in.map(whole_millis);
+    Json(Shown { user_id, access_token, device_id, refresh_token, expires_in_ms }).into_response()
 }
 
 /// Returns the stages of a registration.

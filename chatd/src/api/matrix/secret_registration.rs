@@ -1,6 +1,7 @@
 //! Registration with a shared secret, at the path and in the form that tools for Synapse use
 //! (<https://element-hq.github.io/synapse/latest/admin_api/register_api.html>).
 
+use super::account::{register_account, registration_answer};
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -20,7 +21,7 @@ use serde_json::json;
 const PATH: &str = "/_synapse/admin/v1/register";
 
 pub(super) fn secret_registration_routes(routes: EndpointRoutes) -> EndpointRoutes {
-    routes.open_answered("secret_nonce", give_nonce).open("secret_register", register_with_secret)
+    routes.open_answered("secret_nonce", give_nonce).open_answered("secret_register", register_with_secret)
 }
 
 /// Request for a nonce.
@@ -82,10 +83,7 @@ async fn give_nonce(context: MatrixContext, _request: NonceRequest) -> Result<Re
     Ok(Json(json!({"nonce": nonce})).into_response())
 }
 
-async fn register_with_secret(
-    context: MatrixContext,
-    request: SecretRegisterRequest,
-) -> Result<register::Response, MatrixError> {
+async fn register_with_secret(context: MatrixContext, request: SecretRegisterRequest) -> Result<Response, MatrixError> {
     context.service.admit_stranger(context.caller)?;
     let SecretRegisterRequest { nonce, username, password, admin, user_type, mac, inhibit_login } = request;
     let registration = SecretRegistration {
@@ -106,5 +104,5 @@ async fn register_with_secret(
         registration_token: String::new(),
         dialogue: None,
     };
-    super::account::register_account(&context, login, approval, inhibit_login).await
+    register_account(&context, login, approval, inhibit_login).await.map(registration_answer)
 }
