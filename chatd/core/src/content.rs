@@ -25,6 +25,15 @@ pub fn check_object(bytes: &[u8]) -> Result<(), String> {
     json::check_object(bytes)
 }
 
+/// Checks JSON that means nothing to the server, such as the data of a key backup: a string, or an object without
+/// duplicate keys.
+///
+/// # Errors
+/// Returns a sentence that says what is wrong with the JSON.
+pub fn check_object_or_string(bytes: &[u8]) -> Result<(), String> {
+    json::check_object_or_string(bytes)
+}
+
 /// Returns the greatest nesting depth of JSON, or an upper bound on it if that is at most [`MAX_DEPTH`].
 #[must_use]
 pub fn nesting_depth(bytes: &[u8]) -> usize {

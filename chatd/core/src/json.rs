@@ -33,12 +33,29 @@ pub(crate) fn check_event_content(bytes: &[u8]) -> Result<(), String> {
     check_json(bytes, NumberRule::Canonical)
 }
 
+/// Checks JSON that means nothing to the server: a string, or an object that [`check_object`] accepts.
+///
+/// # Errors
+/// Returns a sentence that says what is wrong.
+pub(crate) fn check_object_or_string(bytes: &[u8]) -> Result<(), String> {
+    let is_string = bytes.trim_ascii_start().starts_with(b"\"");
+    if is_string { check_value(utf8_text(bytes)?, NumberRule::Any) } else { check_object(bytes) }
+}
+
 fn check_json(bytes: &[u8], numbers: NumberRule) -> Result<(), String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text = utf8_text(bytes)?;
     if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
         return Err("it is not a JSON object".into());
     }
-    if nesting_depth(bytes) > MAX_DEPTH {
+    check_value(text, numbers)
+}
+
+fn utf8_text(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+fn check_value(text: &str, numbers: NumberRule) -> Result<(), String> {
+    if nesting_depth(text.as_bytes()) > MAX_DEPTH {
         return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
     }
     let mut json = serde_json::Deserializer::from_str(text);
@@ -275,6 +292,17 @@ mod tests {
         assert!(check_object(deep.as_bytes()).unwrap_err().contains("deeper"));
         let brackets_in_text = format!("{{\"a\":\"{}\"}}", "[".repeat(1000));
         assert!(check_object(brackets_in_text.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn data_that_only_clients_read_is_an_object_or_a_string() {
+        for good in [r#""opaque [[[ text""#, r#" "" "#, r#"{"a":[1.5]}"#] {
+            assert!(check_object_or_string(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in [&b"[]"[..], b"1", b"null", b"", b"\"", b"\"a\" 1", b"\"\xff\"", br#""\ud800""#, br#"{"a":1,"a":2}"#]
+        {
+            assert!(check_object_or_string(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl ChatService {
         for key in &keys {
             limits::check_name("room_id", &key.room_id)?;
             limits::check_name("session_id", &key.session_id)?;
-            limits::check_json_object("session_data", &key.session_data)?;
+            limits::check_opaque_json("session_data", &key.session_data)?;
         }
         let mut last = None;
         // In order, because each answer tells what came of all before it. A repetition changes nothing.
@@ -157,7 +157,8 @@ impl ChatService {
 
 fn check_info(algorithm: &str, auth_data: &Bytes) -> Result<(), RequestRefusal> {
     limits::check_name("algorithm", algorithm)?;
-    limits::check_json_object("auth_data", auth_data)
+    // Objects in the specification; of algorithms that are not in it, other homeservers take text, too.
+    limits::check_opaque_json("auth_data", auth_data)
 }
 
 /// Divides keys into those of single commands. There is always one, which checks the version.

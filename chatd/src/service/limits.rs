@@ -90,6 +90,14 @@ pub fn check_json_object(field: &str, value: &Bytes) -> Result<(), RequestRefusa
     check_json(field, value, content::check_object)
 }
 
+/// Checks JSON that means nothing to the server: a string, or an object, as [`check_json_object`] does.
+///
+/// # Errors
+/// A refusal that says what is wrong and where.
+pub fn check_opaque_json(field: &str, value: &Bytes) -> Result<(), RequestRefusal> {
+    check_json(field, value, content::check_object_or_string)
+}
+
 fn check_json(field: &str, value: &Bytes, check: fn(&[u8]) -> Result<(), String>) -> Result<(), RequestRefusal> {
     // Before it is parsed, which takes time in proportion to the length.
     if value.len() > MAX_EVENT {

@@ -90,6 +90,10 @@ async fn a_worse_key_does_not_replace_a_better_one() {
     let second = good(&cluster, 1, &alice, "PUT", path, &key(9, true));
     assert!(second["count"] == 1 && second["etag"] != first["etag"], "{second}");
     assert_eq!(good(&cluster, 2, &alice, "GET", path, &Value::Null), key(9, true));
+    let mut text = key(8, true);
+    text["session_data"] = json!("text");
+    good(&cluster, 2, &alice, "PUT", path, &text);
+    assert_eq!(good(&cluster, 0, &alice, "GET", path, &Value::Null), text);
     let mut bad = key(1, true);
     bad["session_data"] = json!([1]);
     assert_eq!(refused(&cluster, &alice, "PUT", path, &bad).1, "M_BAD_JSON");

@@ -155,6 +155,12 @@ pub(super) fn check_object(content: &[u8]) -> ApplyResult<()> {
         .or_else(|why| refuse(Reason::BadJson, format!("the content must be a JSON object: {why}")))
 }
 
+/// Refuses bytes that are neither a JSON object nor a string; for data that only clients read, such as that of backups.
+pub(super) fn check_opaque(content: &[u8]) -> ApplyResult<()> {
+    json::check_object_or_string(content)
+        .or_else(|why| refuse(Reason::BadJson, format!("the content must be a JSON object or a string: {why}")))
+}
+
 /// Checks the size of the event as clients receive it, with its content as it was sent.
 fn check_size(sender: &str, room: &RoomHandle, new: &NewEvent<'_>) -> ApplyResult<()> {
     // `$`, and the 18 bytes of an id in base64url.

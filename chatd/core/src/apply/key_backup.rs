@@ -65,7 +65,7 @@ fn check_info(algorithm: &str, auth_data: &Bytes) -> ApplyResult<()> {
     if auth_data.len() > MAX_AUTH_DATA_BYTES {
         return refuse(Reason::TooLarge, format!("auth_data must have at most {MAX_AUTH_DATA_BYTES} bytes"));
     }
-    append::check_object(auth_data)
+    append::check_opaque(auth_data)
 }
 
 pub(super) fn apply_update_backup(

@@ -56,7 +56,7 @@ fn check_key(key: &log::BackupKeyInput) -> ApplyResult<()> {
     if key.session_data.len() > MAX_SESSION_DATA_BYTES {
         return refuse(Reason::TooLarge, format!("session_data must have at most {MAX_SESSION_DATA_BYTES} bytes"));
     }
-    append::check_object(&key.session_data)
+    append::check_opaque(&key.session_data)
 }
 
 /// Writes a key, unless there is a better one for its session.
