@@ -77,13 +77,15 @@ use axum::Router;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use context::MatrixContext;
 
 /// Returns the router with all endpoints of the Matrix API.
 pub fn matrix_router(service: ChatService, metrics: ChatMetrics, admin: AdminApi) -> Router {
-    all_routes()
-        .into_router()
+    let routes = all_routes().into_router();
+    push_rules::UNKNOWN
+        .into_iter()
+        .fold(routes, |routes, path| routes.route(path, any(push_rules::refuse_unknown)))
         .route(page::PATH, get(status::get_cluster_status))
         .fallback(|| async { error::MatrixError::unrecognized().into_response() })
         .method_not_allowed_fallback(|| async { error::MatrixError::wrong_method().into_response() })

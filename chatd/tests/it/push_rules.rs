@@ -1,7 +1,7 @@
 //! Push rules: defaults, changes that any pod sees, and changes at the same time.
 
 use crate::support::cluster::Cluster;
-use crate::support::matrix::call_as;
+use crate::support::matrix::{MatrixUser, call_as, single_node};
 use crate::support::process::Node;
 use serde_json::{Value, json};
 
@@ -77,4 +77,41 @@ async fn rules_added_at_the_same_time_through_different_pods_all_stay() {
             assert!(rules.iter().any(|rule| rule["rule_id"] == name), "{name}: {rules:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_scope_kind_rule_or_action_is_refused() {
+    let cluster = single_node().await;
+    let alice = MatrixUser::register(&cluster.nodes[0], "alice");
+    let rule = |action: &str| json!({"pattern": "x", "actions": [action]});
+    alice.must("PUT", "v3/pushrules/global/content/mine", &rule("dont_notify"));
+    let of_kind = alice.get("v3/pushrules/global/content/");
+    assert_eq!((&of_kind, &of_kind[0]["rule_id"]), (&alice.get("v3/pushrules/global/")["content"], &json!("mine")));
+    assert_eq!(alice.get("v3/pushrules/global/room/"), json!([]));
+
+    for path in ["global", "global/room", "other/", "global/other/", "global/override/.m.rule.master/other"] {
+        assert_eq!(alice.refused("GET", &format!("v3/pushrules/{path}"), &Value::Null).0, 400, "{path}");
+    }
+    for path in [
+        "other/content/mine",
+        "global/content",
+        "global/other/mine",
+        "global/content/mine/other",
+        "global/content/next?before=other",
+        "global/content/.next",
+        "global/room/%23room:chat.test",
+    ] {
+        assert_eq!(alice.refused("PUT", &format!("v3/pushrules/{path}"), &rule("notify")).0, 400, "{path}");
+    }
+    for path in ["global/content/next", "global/content/mine/actions"] {
+        assert_eq!(alice.refused("PUT", &format!("v3/pushrules/{path}"), &rule("other")).0, 400, "{path}");
+    }
+    for (method, path, expected) in [
+        ("GET", "v3/pushrules", (404, "M_UNRECOGNIZED")),
+        ("GET", "v3/pushrules/global/override/other", (404, "M_NOT_FOUND")),
+        ("PUT", "v3/pushrules/", (405, "M_UNRECOGNIZED")),
+    ] {
+        assert_eq!(alice.refused(method, path, &rule("notify")), (expected.0, expected.1.to_owned()), "{path}");
+    }
+    assert_eq!(alice.get("v3/pushrules/global/content/"), of_kind, "nothing was changed");
 }

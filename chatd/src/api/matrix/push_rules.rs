@@ -6,18 +6,32 @@ use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use crate::push::{PUSH_RULES, default_rules, encode_rules, stored_rules};
 use crate::service::{CallerSession, RefusalCode, RequestRefusal};
+use axum::Json;
+use axum::http;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use ruma::UserId;
+use ruma::api::auth_scheme::AccessToken;
 use ruma::api::client::push::{
     PushRule, RuleKind, delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
     get_pushrules_global_scope, set_pushrule, set_pushrule_actions, set_pushrule_enabled,
 };
-use ruma::push::{InsertPushRuleError, RemovePushRuleError, Ruleset};
+use ruma::api::error::{DeserializationError, Error};
+use ruma::api::path_builder::SinglePath;
+use ruma::api::{IncomingRequest, Metadata};
+use ruma::push::{Action, InsertPushRuleError, NewPushRule, RemovePushRuleError, Ruleset};
+use serde_json::{Value, json};
+
+/// Path of the rules of a kind.
+const OF_KIND: &str = "/_matrix/client/v3/pushrules/global/{kind}/";
+/// Paths with a scope, a kind or a part of a rule that does not exist: those that fit to no endpoint.
+pub(super) const UNKNOWN: [&str; 2] = ["/_matrix/client/v3/pushrules/{*rest}", "/_matrix/client/r0/pushrules/{*rest}"];
 
 pub(super) fn push_rule_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .with_session("pushrules", get_all)
         .with_session("pushrules_global", get_global)
+        .with_session_streamed("pushrules_kind", get_kind)
         .with_session("pushrule_get", get_rule)
         .with_session("pushrule_set", set_rule)
         .with_session("pushrule_delete", delete_rule)
@@ -74,6 +88,13 @@ where
     Ok(context.service.update_account_data(session, PUSH_RULES, update).await?)
 }
 
+/// Answers a request whose path names no push rules. 400 as in Synapse, and not the 404 of endpoints that are not
+/// served, from which a client would conclude that the server has no push rules.
+pub(super) async fn refuse_unknown() -> Response {
+    MatrixError::invalid_param("The path names no push rules: GET /pushrules/ returns those that there are.")
+        .into_response()
+}
+
 fn unknown_rule(rule_id: &str) -> RequestRefusal {
     RequestRefusal::new(RefusalCode::NotFound, format!("there is no push rule {rule_id} of this kind"))
 }
@@ -92,6 +113,50 @@ async fn get_global(
     _request: get_pushrules_global_scope::v3::Request,
 ) -> Result<get_pushrules_global_scope::v3::Response, MatrixError> {
     Ok(get_pushrules_global_scope::v3::Response::new(rules_of(&context, &session).await?))
+}
+
+/// Request for the rules of a kind. The specification has no such endpoint, but Synapse does.
+struct KindRequest {
+    kind: RuleKind,
+}
+
+impl Metadata for KindRequest {
+    const METHOD: http::Method = http::Method::GET;
+    const RATE_LIMITED: bool = false;
+    type Authentication = AccessToken;
+    type PathBuilder = SinglePath;
+    const PATH_BUILDER: SinglePath = SinglePath::new(OF_KIND);
+}
+
+impl IncomingRequest for KindRequest {
+    type EndpointError = Error;
+    // Never made: the answer is rendered here.
+    type OutgoingResponse = get_pushrules_global_scope::v3::Response;
+
+    fn try_from_http_request_inner(_: http::Request<&[u8]>, path_args: &[&str]) -> Result<Self, DeserializationError> {
+        Ok(Self { kind: RuleKind::from(path_args.first().copied().unwrap_or_default()) })
+    }
+}
+
+async fn get_kind(
+    context: MatrixContext,
+    session: CallerSession,
+    KindRequest { kind }: KindRequest,
+) -> Result<Response, MatrixError> {
+    let rules = rules_of(&context, &session).await?;
+    let rules = rules_of_kind(&rules, &kind)?;
+    Ok(Json(rules).into_response())
+}
+
+/// Returns the rules of a kind as JSON.
+fn rules_of_kind(rules: &Ruleset, kind: &RuleKind) -> Result<Value, MatrixError> {
+    use RuleKind::{Content, Override, Room, Sender, Underride};
+    if !matches!(kind, Override | Content | Room | Sender | Underride) {
+        return Err(MatrixError::invalid_param(format!("{kind} is not a kind of push rules.")));
+    }
+    let mut all = serde_json::to_value(rules).map_err(|error| MatrixError::damaged("set of push rules", error))?;
+    // A kind of which there are no rules is left out.
+    Ok(all.get_mut(kind.as_str()).map_or_else(|| json!([]), Value::take))
 }
 
 /// Returns one of the caller's rules.
@@ -121,6 +186,7 @@ async fn set_rule(
     request: set_pushrule::v3::Request,
 ) -> Result<set_pushrule::v3::Response, MatrixError> {
     let set_pushrule::v3::Request { rule, before, after, .. } = request;
+    check_actions(actions_of(&rule))?;
     let insert = |rules: &mut Ruleset| {
         rules.insert(rule.clone(), after.as_deref(), before.as_deref()).map_err(insertion_refusal)
     };
@@ -129,11 +195,34 @@ async fn set_rule(
 }
 
 fn insertion_refusal(error: InsertPushRuleError) -> RequestRefusal {
-    let code = match error {
-        InsertPushRuleError::UnknownRuleId => RefusalCode::NotFound,
-        _ => RefusalCode::Invalid,
-    };
-    RequestRefusal::new(code, error.to_string())
+    // 400 also for a rule in `before` or `after` that there is not (specification, "PUT /pushrules"): 404 would be about
+    // the rule in the path.
+    RequestRefusal::invalid(error.to_string())
+}
+
+fn actions_of(rule: &NewPushRule) -> &[Action] {
+    match rule {
+        NewPushRule::Override(rule) | NewPushRule::Underride(rule) => &rule.actions,
+        NewPushRule::Content(rule) => &rule.actions,
+        NewPushRule::Room(rule) => &rule.actions,
+        NewPushRule::Sender(rule) => &rule.actions,
+        _ => &[],
+    }
+}
+
+/// Refuses actions of which the server does not know what they do, before a user counts on them. `dont_notify` and
+/// `coalesce` do nothing, and stand in rules of older clients.
+fn check_actions(actions: &[Action]) -> Result<(), MatrixError> {
+    for action in actions {
+        if matches!(action, Action::Notify | Action::SetTweak(_)) {
+            continue;
+        }
+        let shown = serde_json::to_value(action).unwrap_or_default();
+        if !matches!(shown.as_str(), Some("dont_notify" | "coalesce")) {
+            return Err(MatrixError::invalid_param(format!("{shown} is not an action of push rules.")));
+        }
+    }
+    Ok(())
 }
 
 async fn delete_rule(
@@ -190,10 +279,43 @@ async fn set_actions(
     request: set_pushrule_actions::v3::Request,
 ) -> Result<set_pushrule_actions::v3::Response, MatrixError> {
     let set_pushrule_actions::v3::Request { kind, rule_id, actions, .. } = request;
+    check_actions(&actions)?;
     let set = |rules: &mut Ruleset| {
         let set = rules.set_actions(kind.clone(), &rule_id, actions.clone());
         set.map_err(|_| unknown_rule(&rule_id))
     };
     change_rules(&context, &session, set).await?;
     Ok(set_pushrule_actions::v3::Response::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ruma::user_id;
+
+    #[test]
+    fn the_rules_of_a_kind_are_those_in_the_whole_set() {
+        let rules = default_rules(user_id!("@alice:a.org"));
+        let all = serde_json::to_value(&rules).unwrap();
+        for kind in ["override", "content", "underride"] {
+            let shown = rules_of_kind(&rules, &RuleKind::from(kind)).unwrap();
+            assert!(shown.as_array().is_some_and(|shown| !shown.is_empty()), "{kind}");
+            assert_eq!(shown, all[kind]);
+        }
+        for kind in ["room", "sender"] {
+            assert_eq!(rules_of_kind(&rules, &RuleKind::from(kind)).unwrap(), json!([]));
+        }
+        assert_eq!(rules_of_kind(&rules, &RuleKind::from("x")).unwrap_err().errcode(), "M_INVALID_PARAM");
+    }
+
+    #[test]
+    fn only_actions_that_the_server_knows_are_taken() {
+        let check = |actions: Value| check_actions(&serde_json::from_value::<Vec<Action>>(actions).unwrap());
+        for good in [json!([]), json!(["notify", {"set_tweak": "x"}]), json!(["dont_notify", "coalesce"])] {
+            assert!(check(good.clone()).is_ok(), "{good}");
+        }
+        for bad in [json!(["not_an_action"]), json!(["notify", {"x": "notify"}])] {
+            assert_eq!(check(bad).unwrap_err().errcode(), "M_INVALID_PARAM");
+        }
+    }
 }
