@@ -28,6 +28,7 @@ mod dehydrated;
 mod device;
 mod directory;
 mod discovery;
+mod empty_answers;
 mod endpoint;
 mod error;
 mod event;
@@ -39,6 +40,7 @@ mod interactive;
 mod keys;
 mod membership;
 mod notice_sending;
+mod peeking;
 mod people;
 mod presence;
 mod preview;
@@ -147,6 +149,8 @@ fn all_routes() -> endpoint::EndpointRoutes {
             reports::report_routes,
             administration::administration_routes,
             notice_sending::notice_routes,
+            peeking::peeking_routes,
+            empty_answers::empty_answer_routes,
         ])
         .fold(endpoint::EndpointRoutes::default(), |routes, add| add(routes))
 }

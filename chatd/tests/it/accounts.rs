@@ -3,7 +3,7 @@
 
 use crate::support::cluster::Cluster;
 use crate::support::eventually;
-use crate::support::matrix::call_as;
+use crate::support::matrix::{MatrixUser, call_as, single_node};
 use crate::support::process::{Node, SERVER_NAME};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
@@ -444,4 +444,13 @@ fn proves_to_be_the_owner_without_a_password([one, two, three]: [&Node; 3], toke
     let auth = json!({"type": "org.matrix.login.jwt", "token": jwt("Kleiber", "newcomer")});
     let (status, refused) = ask(one, "POST", "account/password", token, &json!({"new_password": NEW, "auth": auth}));
     assert_eq!((status, refused["errcode"].as_str()), (403, Some("M_FORBIDDEN")), "there is none: {refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_has_none_of_is_told_without_an_error() {
+    let cluster = single_node().await;
+    let alice = MatrixUser::register(&cluster.nodes[0], "alice");
+    assert_eq!(alice.get("v3/account/3pid"), json!({"threepids": []}));
+    assert_eq!(alice.get("v3/thirdparty/protocols"), json!({}));
+    assert_eq!(alice.get("v3/voip/turnServer"), json!({}));
 }

@@ -49,6 +49,54 @@ async fn a_former_member_reads_the_room_as_it_was_and_nothing_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_preview_has_the_newest_events_and_the_state_that_the_caller_may_see() {
+    let cluster = single_node().await;
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| MatrixUser::register(&cluster.nodes[0], name));
+    let room = alice.public_room();
+    let path = format!("v3/rooms/{}/initialSync", escape(&room));
+    assert_eq!(carol.refused("GET", &path, &Value::Null), (403, "M_FORBIDDEN".into()));
+    bob.join(&room);
+    alice.set(&room, "made.up", &json!({"body": "before"}));
+    alice.say(&room, "one");
+    let data = format!("v3/user/{}/rooms/{}/account_data/m.test", escape(&bob.id), escape(&room));
+    bob.must("PUT", &data, &json!({"a": 1}));
+    bob.leave(&room);
+    alice.set(&room, "made.up", &json!({"body": "after"}));
+    alice.say(&room, "two");
+
+    let made_up = |preview: &Value| {
+        let state = preview["state"].as_array().expect("state");
+        state.iter().find(|event| event["type"] == "made.up").expect("an event")["content"]["body"].clone()
+    };
+    let left = bob.room(&room, "initialSync?limit=2");
+    assert_eq!(
+        (&left["room_id"], &left["membership"], &left["visibility"]),
+        (&json!(room), &json!("leave"), &json!("private"))
+    );
+    assert_eq!(left["account_data"], json!([{"type": "m.test", "content": {"a": 1}}]));
+    assert_eq!(made_up(&left), "before");
+    assert_eq!(each(&left["messages"]["chunk"], "/content/body"), [json!("one"), Value::Null]);
+    let start = left["messages"]["start"].as_str().expect("there is more");
+    let earlier = bob.room(&room, &format!("messages?dir=b&limit=1&from={start}"));
+    assert_eq!(earlier["chunk"][0]["type"], "made.up");
+
+    alice.set(&room, "m.room.history_visibility", &json!({"history_visibility": "world_readable"}));
+    alice.say(&room, "three");
+    let seen = carol.room(&room, "initialSync");
+    assert_eq!((seen.get("membership"), &seen["account_data"]), (None, &json!([])));
+    assert_eq!(made_up(&seen), "after");
+    let texts = each(&seen["messages"]["chunk"], "/content/body");
+    assert!(texts.last() == Some(&json!("three")) && !texts.contains(&json!("two")), "{texts:?}");
+    let nothing = carol.room(&room, "initialSync?limit=0");
+    assert_eq!(nothing["messages"]["chunk"], json!([]));
+    let end = nothing["messages"]["end"].as_str().expect("a token");
+    alice.say(&room, "four");
+    let later = carol.room(&room, &format!("messages?dir=f&from={end}"));
+    assert_eq!(each(&later["chunk"], "/content/body"), ["four"]);
+    assert_eq!(carol.refused("GET", &format!("{path}?limit=x"), &Value::Null), (400, "M_INVALID_PARAM".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_are_those_at_the_token_and_of_the_membership_asked_for() {
     let cluster = single_node().await;
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| MatrixUser::register(&cluster.nodes[0], name));

@@ -67,6 +67,7 @@ def devices(world):
         Step(who, "GET", "/v3/devices/D1"),
         Step(who, "PUT", "/v3/devices/D1", {"display_name": f"device {world.count}"}),
         Step(who, "GET", "/v3/account/whoami"),
+        Step(who, "GET", f"/v3/{world.pick('account/3pid', 'thirdparty/protocols', 'voip/turnServer')}"),
         Step(who, "POST", "/v3/login", {
             "type": "m.login.password", "identifier": {"type": "m.id.user", "user": who}, "device_id": "D2",
             "password": world.pick("correct horse 7", "wrong"),
@@ -82,6 +83,7 @@ def push_rules(world):
     at = f"/v3/pushrules/global/{rule}"
     yield world.pick(
         Step(who, "GET", "/v3/pushrules/"),
+        Step(who, "GET", f"/v3/pushrules/global/{world.pick('sender', 'bogus')}/"),
         Step(who, "PUT", at, {"actions": ["notify"], "pattern": "tea", "conditions": []}),
         Step(who, "DELETE", at),
         Step(who, "GET", at),

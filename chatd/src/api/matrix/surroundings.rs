@@ -75,12 +75,13 @@ fn render_head(found: EventSurroundings, session: &CallerSession) -> Result<Surr
 }
 
 /// State to be sent with the events: its room, its position, and what is wanted of it; `None` if there is none.
-type SurroundingState = Option<(RoomNumber, Position, StateScope)>;
+pub(super) type SurroundingState = Option<(RoomNumber, Position, StateScope)>;
 
-async fn send_with_state(
+/// Sends an object, continued by the state.
+pub(super) async fn send_with_state(
     context: &MatrixContext,
     session: &CallerSession,
-    head: SurroundingsHead,
+    head: impl Serialize + Send,
     filter: EventFilter,
     state: SurroundingState,
 ) -> Result<Response, MatrixError> {

@@ -329,7 +329,8 @@ fn render_stripped_state(events: &[RoomEvent]) -> Result<Vec<Raw<AnyStrippedStat
     events.iter().map(event::render_stripped).collect()
 }
 
-fn account_data<T>(data: &[AccountDatum]) -> Result<Vec<Raw<T>>, MatrixError> {
+/// Renders account data.
+pub(super) fn account_data<T>(data: &[AccountDatum]) -> Result<Vec<Raw<T>>, MatrixError> {
     data.iter().map(|datum| typed_content(&datum.event_type, &datum.content)).collect()
 }
 

@@ -53,7 +53,10 @@ impl StateView<'_> {
     }
 
     /// Returns all data that the user keeps for a room: a client that did not have the room gets it whole.
-    pub(super) fn account_data_of(&self, localpart: &str, room: RoomNumber) -> Result<Vec<AccountDatum>, QueryError> {
+    ///
+    /// # Errors
+    /// Fails if the state cannot be read.
+    pub fn account_data_of(&self, localpart: &str, room: RoomNumber) -> Result<Vec<AccountDatum>, QueryError> {
         let mut out = Vec::new();
         self.each_account_datum(localpart, &key::account_data(localpart, room, ""), &mut |_, _, datum| {
             out.push(datum)
