@@ -133,10 +133,21 @@ fn quoted(text: &str) -> Option<&str> {
     text.split('"').nth(1)
 }
 
+/// Returns `true` if an endpoint is served, by itself or as one that takes any value for a part of its path: ruma has
+/// endpoints for two fields of the profile beside that for all of them.
+fn is_served(served: &[EndpointKey], (method, path): &EndpointKey) -> bool {
+    let fits = |template: &str| {
+        let mut segments = template.split('/').zip(path.split('/'));
+        template.split('/').count() == path.split('/').count()
+            && segments.all(|(template, segment)| template == segment || template.starts_with('{'))
+    };
+    served.iter().any(|(served_method, template)| served_method == method && fits(template))
+}
+
 fn list_of(specified: &BTreeMap<EndpointKey, EndpointEntry>, served: &[MatrixEndpoint]) -> String {
     let served: Vec<EndpointKey> =
         served.iter().map(|endpoint| (endpoint.method.to_string(), endpoint.path.to_owned())).collect();
-    let of_the_specification = served.iter().filter(|key| specified.contains_key(key)).count();
+    let of_the_specification = specified.keys().filter(|key| is_served(&served, key)).count();
     let mut list = format!(
         "Served: {of_the_specification} of {}.\n\n| subject | endpoint | state |\n|---|---|---|\n",
         specified.len()
@@ -144,7 +155,7 @@ fn list_of(specified: &BTreeMap<EndpointKey, EndpointEntry>, served: &[MatrixEnd
     let mut rows: Vec<_> = specified.iter().collect();
     rows.sort_by_key(|((method, path), entry)| (&entry.subject, path, method));
     for (key, entry) in rows {
-        let state = if served.contains(key) { "served" } else { "–" };
+        let state = if is_served(&served, key) { "served" } else { "–" };
         let deprecated = if entry.deprecated { ", deprecated" } else { "" };
         writeln!(list, "| {} | {} `{}` | {state}{deprecated} |", entry.subject, key.0, key.1).unwrap();
     }

@@ -219,7 +219,7 @@ fn check_actions(actions: &[Action]) -> Result<(), MatrixError> {
         }
         let shown = serde_json::to_value(action).unwrap_or_default();
         if !matches!(shown.as_str(), Some("dont_notify" | "coalesce")) {
-            return Err(MatrixError::invalid_param(format!("{shown} is not an action of push rules.")));
+            return Err(MatrixError::invalid_param("The actions of push rules are notify and set_tweak."));
         }
     }
     Ok(())
