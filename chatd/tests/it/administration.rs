@@ -255,6 +255,22 @@ async fn reports_are_read_and_dismissed_on_any_pod() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_administrator_looks_at_others_and_does_nothing_to_them() {
+    let (cluster, _dir) = cluster_with_secret("").await;
+    let [one, two, _] = &cluster.nodes[..] else { panic!("three nodes") };
+    let root = root(one);
+    MatrixUser::register(two, "alice");
+    let mut api = moderation(&cluster, 1).await;
+    let suspend = admin::SetUserStandingRequest { user: "root".into(), locked: None, suspended: Some(true) };
+    api.set_user_standing(suspend).await.expect("suspended");
+    for (path, body) in [("lock", json!({"locked": true})), ("suspend", json!({"suspended": true}))] {
+        let path = format!("v1/admin/{path}/@alice:chat.test");
+        assert_eq!(root.refused("PUT", &path, &body), (403, "M_USER_SUSPENDED".into()), "{path}");
+        assert!(root.get(&path).as_object().is_some_and(|shown| shown.values().all(|value| *value == false)), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_room_is_gone_on_every_pod_even_if_the_leader_is_lost() {
     let (mut cluster, _dir) = cluster_with_secret("").await;
     let alice = MatrixUser::register(&cluster.nodes[0], "alice");
