@@ -69,9 +69,9 @@ points! {
     Serve ContentRenamed,
     /// A batch of entries is applied in memory, but not committed.
     Serve BatchApplied,
-    /// The batch is committed; its callers still wait.
+    /// The batch is committed; readers do not know, and its callers still wait.
     Serve BatchCommitted,
-    /// The callers of the batch have their answers; readers are not woken yet.
+    /// Readers know of the batch, and its callers have their answers.
     Serve BatchAnswered,
     /// The state is flushed to disk.
     Serve StateFlushed,

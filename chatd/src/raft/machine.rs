@@ -1,5 +1,4 @@
-//! The state machine: applies committed entries to the state, answers their callers, and notifies readers, in this
-//! order.
+//! The state machine: applies committed entries to the state, notifies readers, and answers the callers, in this order.
 //!
 //! Entries are applied on a dedicated thread ([`worker`]), so that neither a slow disk nor a long batch holds up the
 //! async runtime, on which heartbeats run.

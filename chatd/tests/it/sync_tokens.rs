@@ -1,6 +1,7 @@
-//! Tokens of `/sync` at a pod that is behind them.
+//! What `/sync` tells at a token: after a write on the same pod, and on a pod that is behind the token.
 
 use crate::support::cluster::Cluster;
+use crate::support::matrix::{self, MatrixUser, each, single_node};
 use crate::support::process::Node;
 use quorate_wire::chat::v1::create_room_request::Preset;
 use serde_json::Value;
@@ -44,4 +45,21 @@ async fn a_pod_that_has_not_reached_a_token_does_not_go_back_behind_it() {
     let position = |token: &str| token.split('.').next().map(str::to_owned);
     let is_there = answer.1["next_batch"].as_str().is_some_and(|next| position(next) == position(&newest));
     assert!(answer.0 == 503 || is_there, "{newest}: {answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledged_message_is_in_the_next_sync() {
+    let cluster = single_node().await;
+    let alice = MatrixUser::register(&cluster.nodes[0], "alice");
+    let room = alice.public_room();
+    let mut since = alice.token();
+    // Again and again, because a message that came too late would do so only now and then.
+    for n in 0..100 {
+        let sent = alice.say(&room, &format!("line {n}"));
+        let answer = alice.sync(Some(&since), &Value::Null);
+        let timeline = &answer["rooms"]["join"][room.as_str()]["timeline"]["events"];
+        assert!(timeline.is_array(), "line {n} is not there: {answer}");
+        assert_eq!(each(timeline, "/event_id"), [sent]);
+        since = matrix::next_batch(&answer);
+    }
 }

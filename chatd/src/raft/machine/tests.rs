@@ -4,21 +4,26 @@ pub(in crate::raft) mod support;
 
 use super::*;
 use crate::feed::FeedTopics;
+use crate::raft::consensus::WriteReceiver;
 use crate::raft::log::sim_disk::SimDisk;
 use crate::raft::log::{LogOptions, LogStore};
 use crate::raft::observe::AppliedBatch;
 use crate::store::{AppliedMembership, CheckpointContents, MemStore, RocksSettings, RocksStore};
 use futures::stream;
 use openraft::StorageError;
+use openraft::impls::ProgressResponder;
 use openraft::testing::log::{StoreBuilder, Suite};
 use quorate_core::invariant::state_digest;
 use quorate_core::proto::log;
 use quorate_core::table::ChangeSet;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use support::{Nowhere, commands, log_id, machine_over};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 struct OnRocks;
 
@@ -100,17 +105,13 @@ async fn a_committed_command_is_answered_once_its_rows_can_be_read_and_readers_a
         StateMachine::start(store.clone(), shelf, feed.clone(), FatalSignal::default(), counted.clone()).unwrap();
     let raft = one_node(machine).await;
     let alice = FeedTopics { users: ["user1".to_owned()].into(), ..FeedTopics::default() };
-    let (mut reader, mut applied) = (feed.subscribe(alice), feed.applied());
+    let (mut reader, applied) = (feed.subscribe(alice), feed.applied());
     for entry in 0..3 {
         let answer = raft.client_write(support::batch(&commands(entry))).await.unwrap();
         assert_eq!(answer.data.0.len(), commands(entry).len());
         assert!(answer.data.0.iter().all(|outcome| !matches!(outcome.kind, Some(log::outcome::Kind::Rejected(_)))));
         assert!(store.applied().index() >= Some(answer.log_id.index), "the rows come before the answer");
-        let index = answer.log_id.index;
-        tokio::time::timeout(Duration::from_secs(10), applied.wait_for(|position| position.index >= index))
-            .await
-            .unwrap()
-            .unwrap();
+        assert!(applied.borrow().index >= answer.log_id.index, "and so does the position up to which it was applied");
     }
     tokio::time::timeout(Duration::from_secs(10), reader.changed()).await.unwrap();
     let sum: usize = (0..3).map(|entry| commands(entry).len()).sum();
@@ -118,6 +119,39 @@ async fn a_committed_command_is_answered_once_its_rows_can_be_read_and_readers_a
     raft.shutdown().await.unwrap();
     drop(raft);
     support::until("all are counted", || counted.commands.load(Ordering::SeqCst) == sum as u64);
+}
+
+/// Waker of a caller, which notes how far the feed has got when it is called: on the apply thread, by the answer.
+struct FeedAtAnswer {
+    feed: ChangeFeed,
+    found: mpsc::Sender<Position>,
+}
+
+impl Wake for FeedAtAnswer {
+    fn wake(self: Arc<Self>) {
+        // The answer is one call, for which there is room.
+        let _ = self.found.try_send(*self.feed.applied().borrow());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledged_command_is_in_the_feed_before_its_caller_is_woken() {
+    let dir = TempDir::new().unwrap();
+    let (shelf, feed) = (SnapshotShelf::open(dir.path()).unwrap(), ChangeFeed::new());
+    let machine =
+        StateMachine::start(MemStore::new(), shelf, feed.clone(), FatalSignal::default(), Arc::new(())).unwrap();
+    let raft = one_node(machine).await;
+    let (found, mut finds) = mpsc::channel(1);
+    let waker = Waker::from(Arc::new(FeedAtAnswer { feed, found }));
+    let (responder, written): (ProgressResponder<TypeConfig, _>, WriteReceiver) = ProgressResponder::complete_only();
+    let mut written = pin!(written);
+    // Before the command is on its way: the answer cannot be there before the waker is.
+    assert!(written.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    raft.client_write_ff(support::batch(&commands(0)), Some(responder)).await.unwrap();
+    let at_answer = tokio::time::timeout(Duration::from_secs(10), finds.recv()).await.unwrap().unwrap();
+    let answer = written.await.unwrap().unwrap();
+    assert!(at_answer.index >= answer.log_id.index, "{at_answer:?}: {:?}", answer.log_id);
+    raft.shutdown().await.unwrap();
 }
 
 /// A store whose commits fail from some moment on.

@@ -1,4 +1,4 @@
-//! The apply thread: takes entries, makes one commit per batch, then sends the answers.
+//! The apply thread: takes entries, makes one commit per batch, tells the feed, then sends the answers.
 
 use super::MachineError;
 use crate::failpoint::{FailPoint, pass_point};
@@ -117,7 +117,7 @@ fn run_applier(applier: &impl BatchApplier, mut queue: mpsc::Receiver<ApplyJob>)
 
 /// Application of batches, independent of the type of the store.
 pub(super) trait BatchApplier: Send + Sync {
-    /// Applies one batch: commit, answers, hints.
+    /// Applies one batch: commit, hints, answers.
     fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), MachineError>;
 }
 
@@ -189,13 +189,15 @@ impl<S: StateStore> StoreApplier<S> {
         let committed = Instant::now();
         let elapsed = committed.saturating_duration_since(started);
         traces.committed(committed);
+        traces.finish(started, count, work.commands, self.feed.deliveries());
+        let end = |index| Position::end_of_entry(cluster.incarnation, index);
+        // Before any caller is answered: who has an answer finds what it wrote here, also in memory. It waits for no
+        // reader: the feed notes what changed, and a task of its own wakes them.
+        self.feed.publish_with(end(last.index), end(cluster.index), &work.topics, addition);
         for (responder, outcomes) in work.answers {
             responder.send(outcomes);
         }
         pass_point(FailPoint::BatchAnswered);
-        traces.finish(started, count, work.commands, self.feed.deliveries());
-        let end = |index| Position::end_of_entry(cluster.incarnation, index);
-        self.feed.publish_with(end(last.index), end(cluster.index), &work.topics, addition);
         self.observer.applied(&AppliedBatch {
             entries: count,
             commands: work.commands,
