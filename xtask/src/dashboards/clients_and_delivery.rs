@@ -74,14 +74,16 @@ fn request_panels() -> Vec<Panel> {
                 "{{api}} {{code}}",
                 or_none("code", &rate_by("api, code", r#"quorate_api_requests_total{*, code!="ok"}"#)),
             )),
+        Panel::stack("Rate-limited", DisplayUnit::PerSecond, DocsPage::Security)
+            .says("Commands that the leader refused because a user or address did too much, by class of `rateLimit`; `guesses` are passwords that were not tried after too many wrong ones. A single user or program is the usual cause, and only its own commands are refused.")
+            // Nobody does too much, as a rule.
+            .query(PanelQuery::range("{{class}}", or_none("class", &rate_by("class", "quorate_rate_limited_total{*}")))),
         Panel::lines("Request latency, p99", DisplayUnit::Seconds, DocsPage::SlowWrites)
             .says("Request latency by API, without /sync, which waits on purpose.")
-            .wide(12)
             .limits(PanelThresholds::at_most(0.1, 0.5))
             .query(PanelQuery::range("{{api}}", quantile_by("0.99", "api", &format!("quorate_api_request_seconds{ANSWERED_AT_ONCE}")))),
         Panel::lines("Linearizable reads", DisplayUnit::Seconds, DocsPage::SlowWrites)
             .says("Time to fetch a read index from the leader: what a linearizable read costs on top of a local one.")
-            .wide(12)
             .query(PanelQuery::range("p50", quantile_by("0.5", "", "quorate_read_index_seconds{*}")).colour(Colour::Middle))
             .query(PanelQuery::range("p99", quantile_by("0.99", "", "quorate_read_index_seconds{*}")).colour(Colour::Tail)),
     ]

@@ -23,6 +23,7 @@ pub(super) enum DocsPage {
     QuorumAtRisk,
     ReplacementStalled,
     Runbooks,
+    Security,
     SlowWrites,
     VersionSkew,
 }
@@ -30,7 +31,7 @@ pub(super) enum DocsPage {
 impl DocsPage {
     /// Every page, for the test that they exist.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Architecture,
         Self::ClusterUnavailable,
         Self::CompactionStalls,
@@ -49,6 +50,7 @@ impl DocsPage {
         Self::QuorumAtRisk,
         Self::ReplacementStalled,
         Self::Runbooks,
+        Self::Security,
         Self::SlowWrites,
         Self::VersionSkew,
     ];
@@ -74,6 +76,7 @@ impl DocsPage {
             Self::QuorumAtRisk => "docs/runbooks/quorum-at-risk.md",
             Self::ReplacementStalled => "docs/runbooks/replacement-stalled.md",
             Self::Runbooks => "docs/runbooks/README.md",
+            Self::Security => "docs/security.md",
             Self::SlowWrites => "docs/runbooks/slow-writes.md",
             Self::VersionSkew => "docs/runbooks/version-skew.md",
         }
