@@ -16,6 +16,7 @@ use super::values::{
 };
 use super::{ClientTlsFiles, Config, JwtAlgorithm, LogFormat, Ratio, RegistrationMode, TrustedProxies};
 use quorate_duration::format_duration;
+use rate_limit::ConfigurableClass;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -359,14 +360,14 @@ pub const KEYS: &[ConfigKey] = &[
         show: |c| json!(c.administrators.join(",")),
     },
     rate_limit::ENABLED,
-    rate_limit::MESSAGES,
+    ConfigurableClass::Messages.key(),
     rate_limit::PER,
-    rate_limit::STATE,
-    rate_limit::ACCOUNT,
-    rate_limit::RECEIPTS,
-    rate_limit::KEYS,
-    rate_limit::LOGINS,
-    rate_limit::REGISTRATIONS,
+    ConfigurableClass::State.key(),
+    ConfigurableClass::Account.key(),
+    ConfigurableClass::Receipts.key(),
+    ConfigurableClass::Keys.key(),
+    ConfigurableClass::Logins.key(),
+    ConfigurableClass::Registrations.key(),
     ConfigKey {
         path: "presence.enabled",
         kind: "`true` or `false`",

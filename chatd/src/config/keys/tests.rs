@@ -1,4 +1,5 @@
 use super::*;
+use crate::raft::propose::limit::LimitClass;
 use serde_json::Value;
 
 #[test]
@@ -29,5 +30,13 @@ fn each_default_is_a_value_that_its_key_takes_and_shows() {
             };
             assert_eq!(shown, default, "{}", key.path);
         }
+    }
+}
+
+#[test]
+fn each_class_of_commands_has_a_key_except_wrong_passwords() {
+    for class in LimitClass::ALL {
+        let path = format!("rateLimit.{}", class.label());
+        assert_eq!(KEYS.iter().any(|key| key.path == path), class != LimitClass::Guesses, "{path}");
     }
 }
