@@ -1,8 +1,8 @@
 //! The Matrix Client-Server API on port 8008, without federation (<https://spec.matrix.org/v1.15/client-server-api/>).
 //!
-//! A request goes through [`endpoint`] (route, limits, token, ruma's types) → a handler, one file per subject, which
-//! calls the [`ChatService`] → ruma's response or [`error::MatrixError`]. Nothing is decided here; events are rendered in
-//! [`event`].
+//! A request goes through [`endpoint`] (route, limits, ruma's types) and [`admission`] (token) → a handler, one file per
+//! subject, which calls the [`ChatService`] → ruma's response or [`error::MatrixError`]. Nothing is decided here; events
+//! are rendered in [`event`].
 
 /// Makes a wrapper of a request an endpoint like the request itself: with its method, paths and kind of authentication.
 macro_rules! endpoint_of_inner {
@@ -19,6 +19,7 @@ macro_rules! endpoint_of_inner {
 
 mod account;
 mod administration;
+mod admission;
 mod backup_keys;
 mod backup_versions;
 mod context;

@@ -1,5 +1,6 @@
 //! Endpoints for accounts, filters and account data.
 
+use super::admission::{AnyReader, Anyone};
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -36,12 +37,16 @@ use serde_json::{Value, json};
 
 pub(super) fn account_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .open_answered("register", sign_up)
-        .open_read("registration_token_validity", check_token)
-        .open_read("register_available", |context: MatrixContext, _, request: available::Request| async move {
-            context.service.user_available(&request.username).await?;
-            Ok(available::Response::new(true))
-        })
+        .answering("register", Anyone, sign_up)
+        .admitting("registration_token_validity", AnyReader, check_token)
+        .admitting(
+            "register_available",
+            AnyReader,
+            |context: MatrixContext, _, request: available::Request| async move {
+                context.service.user_available(&request.username).await?;
+                Ok(available::Response::new(true))
+            },
+        )
         .with_session("filter_create", put_filter)
         .with_session("filter_get", read_filter)
         .with_session("account_data_set", set_global)
@@ -64,7 +69,7 @@ pub(super) fn check_own_account(session: &CallerSession, user: &ruma::UserId) ->
     Err(MatrixError::forbidden("This belongs to another user; you can read and change only your own."))
 }
 
-async fn sign_up(context: MatrixContext, request: register::v3::Request) -> Result<Response, MatrixError> {
+async fn sign_up(context: MatrixContext, (): (), request: register::v3::Request) -> Result<Response, MatrixError> {
     if request.kind == RegistrationKind::Guest {
         let message = "This server does not support guests: register an account.";
         return Err(MatrixError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", message));

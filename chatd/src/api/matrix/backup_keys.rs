@@ -2,6 +2,7 @@
 
 mod answer;
 
+use super::admission::WithSession;
 use super::backup_versions::{find_version, version_number};
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
@@ -26,8 +27,8 @@ pub(super) fn backup_key_routes(routes: EndpointRoutes) -> EndpointRoutes {
         .with_session("backup_keys_put", put_all)
         .with_session("backup_keys_room_put", put_for_room)
         .with_session("backup_keys_session_put", put_for_session)
-        .with_session_streamed("backup_keys_get", get_all)
-        .with_session_streamed("backup_keys_room_get", get_for_room)
+        .answering("backup_keys_get", WithSession, get_all)
+        .answering("backup_keys_room_get", WithSession, get_for_room)
         .with_session("backup_keys_session_get", get_for_session)
         .with_session("backup_keys_session_delete", delete_for_session)
         .with_session("backup_keys_room_delete", delete_for_room)

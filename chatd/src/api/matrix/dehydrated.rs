@@ -1,6 +1,7 @@
 //! Endpoints for the caller's dehydrated device (MSC3814), under their unstable paths. `versions` does not name them:
 //! clients find out by asking for the device, as the proposal has no name for that.
 
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -34,7 +35,7 @@ pub(super) fn dehydrated_routes(routes: EndpointRoutes) -> EndpointRoutes {
         .with_session("dehydrated_put", put_one)
         .with_session("dehydrated_get", show_one)
         .with_session("dehydrated_delete", delete_one)
-        .with_session_streamed("dehydrated_events", list_events)
+        .answering("dehydrated_events", WithSession, list_events)
         .with_session("dehydrated_events_post", list_events_by_post)
 }
 

@@ -1,5 +1,6 @@
 //! Endpoints for the names of rooms: aliases, and the public directory.
 
+use super::admission::{AnyReader, NamedReader, WithSession};
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -32,10 +33,10 @@ pub(super) fn directory_routes(routes: EndpointRoutes) -> EndpointRoutes {
         .with_session("alias_put", put_alias)
         .with_session("alias_delete", remove_alias)
         .with_session("room_aliases", list_aliases)
-        .open_read("visibility_get", get_visibility)
+        .admitting("visibility_get", AnyReader, get_visibility)
         .with_session("visibility_set", set_visibility)
-        .read_if_open("public_rooms", |context: &MatrixContext| context.service.directory_is_open(), all_public_rooms)
-        .with_session_streamed("public_rooms_search", search_public_rooms)
+        .answering("public_rooms", NamedReader(|context| context.service.directory_is_open()), all_public_rooms)
+        .answering("public_rooms_search", WithSession, search_public_rooms)
 }
 
 async fn put_alias(

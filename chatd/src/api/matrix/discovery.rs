@@ -1,5 +1,6 @@
 //! Endpoints that describe the server: versions, capabilities.
 
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -28,7 +29,7 @@ pub(super) fn discovery_routes(routes: EndpointRoutes) -> EndpointRoutes {
             Ok(response)
         })
         .open("well_known_client", describe_server)
-        .with_session_streamed("capabilities", get_capabilities)
+        .answering("capabilities", WithSession, get_capabilities)
 }
 
 async fn describe_server(

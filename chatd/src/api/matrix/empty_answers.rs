@@ -1,5 +1,6 @@
 //! Endpoints about what this server has none of. Clients ask for it when they start, and take an error for a fault.
 
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -14,9 +15,9 @@ use std::collections::BTreeMap;
 
 pub(super) fn empty_answer_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .with_session_streamed("third_party_ids", list_contacts)
+        .answering("third_party_ids", WithSession, list_contacts)
         .with_session("thirdparty_protocols", list_protocols)
-        .with_session_streamed("turn_server", describe_turn_server)
+        .answering("turn_server", WithSession, describe_turn_server)
 }
 
 /// Returns the e-mail addresses and phone numbers of an account: accounts have none.

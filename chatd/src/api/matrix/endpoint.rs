@@ -1,21 +1,21 @@
 //! Conversion of HTTP requests to ruma's types and back. Routes come from ruma's metadata, so that every path a version
-//! of the spec knows is served; tokens, sizes and JSON are checked in one place.
+//! of the spec knows is served; callers ([`admission`](super::admission)), sizes and JSON are checked in one place.
 
+use super::admission::{Anyone, CallerAdmission, RequestCredentials, WithSession};
 use super::context::MatrixContext;
 use super::error::MatrixError;
 use super::fresh::AnswerFreshness;
-use crate::api::bearer;
 use crate::api::listen::{BodyFault, CallerConnection};
 use crate::caller::CallerAddress;
 use crate::metrics;
-use crate::service::{CallerSession, ReadConsistency};
+use crate::service::CallerSession;
 use crate::trace;
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{self, StatusCode, header};
+use axum::http::{self, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use bytes::{Bytes, BytesMut};
@@ -26,12 +26,6 @@ use ruma::api::{IncomingRequest, IncomingRequestExt as _, OutgoingResponse, Outg
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 
-/// Maximum size of a request body: a room with its initial state is the largest that is legal; each event in it has its
-/// own limit, so this only bounds what one request may hold in memory.
-const MAX_BODY: usize = 1 << 20;
-/// Maximum size of a body where no session is asked for: a login or registration with the longest names and password is
-/// 2 KiB, and whoever sends it is a stranger.
-const MAX_OPEN_BODY: usize = 16 << 10;
 /// Maximum nesting depth of a body: parsers give up there. Contents of events and of what clients store have a narrower
 /// limit, with room for the levels that requests wrap them in; here it holds for fields that nobody reads as well.
 const MAX_BODY_DEPTH: usize = 128;
@@ -96,55 +90,7 @@ impl EndpointRoutes {
         F: Fn(MatrixContext, CallerSession, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
-            let handler = handler.clone();
-            async move {
-                // Before a byte of the body is read. Boxed, so that a parked `/sync` does not keep its room.
-                let session = Box::pin(RequestCredentials::of(&request).session(&context)).await?;
-                let context = MatrixContext { service: context.service.for_reader(&session), ..context };
-                let handler = |typed| await_and_render(handler(context, session, typed));
-                answer_request::<T, _, _>(path, request, accept_any_body, MAX_BODY, handler).await
-            }
-        })
-    }
-
-    /// Adds an endpoint for callers with a session, who may use it even if their account is locked.
-    pub(super) fn with_session_even_locked<T, F, A>(self, name: &'static str, handler: F) -> Self
-    where
-        T: IncomingRequest + Send + 'static,
-        T::OutgoingResponse: Send,
-        F: Fn(MatrixContext, CallerSession, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
-    {
-        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
-            let handler = handler.clone();
-            async move {
-                let session = Box::pin(RequestCredentials::of(&request).session_even_locked(&context)).await?;
-                let context = MatrixContext { service: context.service.for_reader(&session), ..context };
-                let handler = |typed| await_and_render(handler(context, session, typed));
-                answer_request::<T, _, _>(path, request, accept_any_body, MAX_BODY, handler).await
-            }
-        })
-    }
-
-    /// Adds an endpoint for callers with a session whose answer is not ruma's, but sent as it is read.
-    pub(super) fn with_session_streamed<T, F, A>(self, name: &'static str, handler: F) -> Self
-    where
-        T: IncomingRequest + Send + 'static,
-        F: Fn(MatrixContext, CallerSession, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<Response, MatrixError>> + Send,
-    {
-        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
-            let handler = handler.clone();
-            async move {
-                let session = Box::pin(RequestCredentials::of(&request).session(&context)).await?;
-                let context = MatrixContext { service: context.service.for_reader(&session), ..context };
-                answer_request::<T, _, _>(path, request, accept_any_body, MAX_BODY, |typed| {
-                    handler(context, session, typed)
-                })
-                .await
-            }
-        })
+        self.admitting::<_, T, _, _>(name, WithSession, handler)
     }
 
     /// Adds an endpoint for callers with a session who wait, and whose answer is not ruma's. What came with a request
@@ -158,9 +104,9 @@ impl EndpointRoutes {
         self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
             let handler = handler.clone();
             async move {
-                let session = Box::pin(RequestCredentials::of(&request).session(&context)).await?;
-                let context = MatrixContext { service: context.service.for_reader(&session), ..context };
-                let read = Box::pin(read_request::<T>(path, request, accept_any_body, MAX_BODY));
+                let admitted = Box::pin(WithSession.admit(context, RequestCredentials::of(&request)));
+                let (context, session) = admitted.await?;
+                let read = Box::pin(read_request::<T>(path, request, accept_any_body, WithSession::BODY_LIMIT));
                 let typed = Box::new(read.await?);
                 handler(context, session, typed).await
             }
@@ -186,105 +132,52 @@ impl EndpointRoutes {
         F: Fn(MatrixContext, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
+        self.answering_checked::<_, T, _, _>(name, Anyone, check, move |context: MatrixContext, (), typed: T| {
+            await_and_render(handler(context, typed))
+        })
+    }
+
+    /// Adds an endpoint for the callers that are admitted.
+    pub(super) fn admitting<P, T, F, A>(self, name: &'static str, admission: P, handler: F) -> Self
+    where
+        P: CallerAdmission,
+        T: IncomingRequest + Send + 'static,
+        T::OutgoingResponse: Send,
+        F: Fn(MatrixContext, P::Caller, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+    {
+        self.answering::<_, T, _, _>(name, admission, move |context: MatrixContext, caller, typed: T| {
+            await_and_render(handler(context, caller, typed))
+        })
+    }
+
+    /// Adds an endpoint for the callers that are admitted, whose answer is not ruma's: one that is sent as it is read, or
+    /// for which ruma's type has no place.
+    pub(super) fn answering<P, T, F, A>(self, name: &'static str, admission: P, handler: F) -> Self
+    where
+        P: CallerAdmission,
+        T: IncomingRequest + Send + 'static,
+        F: Fn(MatrixContext, P::Caller, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Response, MatrixError>> + Send,
+    {
+        self.answering_checked::<_, T, _, _>(name, admission, accept_any_body, handler)
+    }
+
+    fn answering_checked<P, T, F, A>(self, name: &'static str, admission: P, check: CheckFn, handler: F) -> Self
+    where
+        P: CallerAdmission,
+        T: IncomingRequest + Send + 'static,
+        F: Fn(MatrixContext, P::Caller, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Response, MatrixError>> + Send,
+    {
         self.add::<T, _, _>(name, check, move |context: MatrixContext, path, request| {
             let handler = handler.clone();
-            let handler = move |typed| await_and_render(handler(context, typed));
-            async move { answer_request::<T, _, _>(path, request, check, MAX_OPEN_BODY, handler).await }
-        })
-    }
-
-    /// Adds an endpoint for anyone whose answer is not ruma's.
-    pub(super) fn open_answered<T, F, A>(self, name: &'static str, handler: F) -> Self
-    where
-        T: IncomingRequest + Send + 'static,
-        F: Fn(MatrixContext, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<Response, MatrixError>> + Send,
-    {
-        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
-            let handler = handler.clone();
-            let handler = move |typed| handler(context, typed);
-            async move { answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await }
-        })
-    }
-
-    /// Adds an endpoint that reads for anyone: for callers with a session as fresh as any other; for others within
-    /// their address's share and from what this pod has applied, so that they cost no question to the leader.
-    pub(super) fn open_read<T, F, A>(self, name: &'static str, handler: F) -> Self
-    where
-        T: IncomingRequest + Send + 'static,
-        T::OutgoingResponse: Send,
-        F: Fn(MatrixContext, ReadConsistency, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
-    {
-        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
-            let handler = handler.clone();
             async move {
-                let consistency = match token_of(&request) {
-                    // Not `authenticate`, which would send a question to the leader for each made-up token.
-                    Some(token) if context.service.recognises(&token).await => ReadConsistency::Linearizable,
-                    _ => context.service.admit_stranger(context.caller).map(|()| ReadConsistency::Local)?,
-                };
-                let handler = |typed| await_and_render(handler(context, consistency, typed));
-                answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await
-            }
-        })
-    }
-
-    /// Adds an endpoint that reads for anyone as [`EndpointRoutes::open_read`] does, and tells the handler who asks.
-    pub(super) fn open_read_for<T, F, A>(self, name: &'static str, handler: F) -> Self
-    where
-        T: IncomingRequest + Send + 'static,
-        T::OutgoingResponse: Send,
-        F: Fn(MatrixContext, Option<CallerSession>, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
-    {
-        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
-            let handler = handler.clone();
-            async move {
-                let session = match token_of(&request) {
-                    // Not at once `authenticate`, which would send a question to the leader for each made-up token.
-                    Some(token) if context.service.recognises(&token).await => {
-                        Some(Box::pin(RequestCredentials::of(&request).session(&context)).await?)
-                    }
-                    _ => context.service.admit_stranger(context.caller).map(|()| None)?,
-                };
-                let handler = |typed| await_and_render(handler(context, session, typed));
-                answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await
-            }
-        })
-    }
-
-    /// Adds an endpoint that the configuration opens to anyone, and whose answer is not ruma's: while `is_open` says
-    /// so, like [`EndpointRoutes::open_read_for`], and otherwise for callers with a session.
-    pub(super) fn read_if_open<T, F, A>(
-        self,
-        name: &'static str,
-        is_open: fn(&MatrixContext) -> bool,
-        handler: F,
-    ) -> Self
-    where
-        T: IncomingRequest + Send + 'static,
-        F: Fn(MatrixContext, Option<CallerSession>, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<Response, MatrixError>> + Send,
-    {
-        self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
-            let handler = handler.clone();
-            async move {
-                let is_stranger = is_open(&context)
-                    && match token_of(&request) {
-                        // As above: a made-up token costs no question to the leader.
-                        Some(token) => !context.service.recognises(&token).await,
-                        None => true,
-                    };
-                let session = if is_stranger {
-                    context.service.admit_stranger(context.caller).map(|()| None)?
-                } else {
-                    Some(Box::pin(RequestCredentials::of(&request).session(&context)).await?)
-                };
-                let service = session.as_ref().map(|session| context.service.for_reader(session));
-                let context = MatrixContext { service: service.unwrap_or(context.service), ..context };
-                let handler = |typed| handler(context, session, typed);
-                answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await
+                // Before a byte of the body is read. Each step is boxed, so that the next does not keep its room.
+                let admitted = Box::pin(admission.admit(context, RequestCredentials::of(&request)));
+                let (context, caller) = admitted.await?;
+                let typed = Box::pin(read_request::<T>(path, request, check, P::BODY_LIMIT)).await?;
+                Box::pin(handler(context, caller, typed)).await
             }
         })
     }
@@ -347,54 +240,6 @@ fn path_variants(path: &'static str) -> Vec<String> {
     }
 }
 
-/// Credentials of a request: the token, and the connection that it came over.
-pub(super) struct RequestCredentials {
-    token: Option<String>,
-    connection: Option<CallerConnection>,
-}
-
-impl RequestCredentials {
-    pub(super) fn of(request: &Request) -> Self {
-        Self { token: token_of(request), connection: request.extensions().get().cloned() }
-    }
-
-    /// Returns the session of the token. The connection is not a stranger's from then on.
-    pub(super) async fn session(self, context: &MatrixContext) -> Result<CallerSession, MatrixError> {
-        let session = context.service.authenticate(&self.token.ok_or_else(MatrixError::missing_token)?).await?;
-        if let Some(connection) = self.connection {
-            connection.show_session();
-        }
-        Ok(session)
-    }
-
-    /// Returns the session of the token, even if its account is locked.
-    async fn session_even_locked(self, context: &MatrixContext) -> Result<CallerSession, MatrixError> {
-        let token = self.token.ok_or_else(MatrixError::missing_token)?;
-        let session = context.service.authenticate_even_locked(&token).await?;
-        if let Some(connection) = self.connection {
-            connection.show_session();
-        }
-        Ok(session)
-    }
-}
-
-async fn answer_request<T, F, A>(
-    path: RawPathParams,
-    request: Request,
-    check: CheckFn,
-    max_body: usize,
-    handler: F,
-) -> Result<Response, MatrixError>
-where
-    T: IncomingRequest,
-    F: FnOnce(T) -> A,
-    A: Future<Output = Result<Response, MatrixError>>,
-{
-    let typed = Box::pin(read_request::<T>(path, request, check, max_body)).await?;
-    // What the handler needs is held once, and not the request as it came.
-    Box::pin(handler(typed)).await
-}
-
 /// Reads a request to its end.
 async fn read_request<T: IncomingRequest>(
     path: RawPathParams,
@@ -436,16 +281,6 @@ fn read_only<T: IncomingRequest>(
 ) -> Result<(), MatrixError> {
     let (parts, body) = request.into_parts();
     parse_request::<T>(check, arguments, &into_json_request(parts, body)?).map(drop)
-}
-
-pub(super) fn token_of(request: &Request) -> Option<String> {
-    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if let Some(token) = header.and_then(bearer::bearer_token) {
-        return Some(token.to_owned());
-    }
-    // Deprecated by the spec, still sent by old bots. The token is not logged, because the URL is not.
-    let query = request.uri().query()?;
-    query.split('&').find_map(|pair| pair.strip_prefix("access_token=")).map(str::to_owned)
 }
 
 fn into_json_request(parts: Parts, body: Bytes) -> Result<http::Request<Bytes>, MatrixError> {
@@ -567,20 +402,5 @@ mod tests {
         assert_eq!(read_body(pieces(2), 8).await.unwrap(), "12341234");
         assert_eq!(read_body(pieces(3), 8).await, too_large);
         assert_eq!(read_body(Body::from("123456789"), 8).await, too_large);
-    }
-
-    #[test]
-    fn a_token_is_taken_from_the_header_before_the_query() {
-        let request = |header: Option<&str>, uri: &str| {
-            let mut builder = Request::builder().uri(uri);
-            if let Some(value) = header {
-                builder = builder.header(header::AUTHORIZATION, value);
-            }
-            builder.body(Body::empty()).expect("a request")
-        };
-        assert_eq!(token_of(&request(Some("Bearer a"), "/x?access_token=b")).as_deref(), Some("a"));
-        assert_eq!(token_of(&request(Some("bearer a"), "/x?access_token=b")).as_deref(), Some("a"));
-        assert_eq!(token_of(&request(None, "/x?y=1&access_token=b")).as_deref(), Some("b"));
-        assert_eq!(token_of(&request(Some("Basic a"), "/x")), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Endpoints for membership: changes of it, and lists of rooms and members.
 
 use super::account::user_id;
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -36,8 +37,8 @@ pub(super) fn membership_routes(routes: EndpointRoutes) -> EndpointRoutes {
             },
         )
         .with_session("joined_rooms", rooms_joined)
-        .with_session_streamed("joined_members", members_joined)
-        .with_session_streamed("members", room_members)
+        .answering("joined_members", WithSession, members_joined)
+        .answering("members", WithSession, room_members)
 }
 
 /// Returns the specification's error for a room that the caller is still in.

@@ -8,13 +8,13 @@ use super::timeline::event_id;
 use crate::service::CallerSession;
 use axum::http;
 use bytes::Bytes;
+use ruma::OwnedUserId;
 use ruma::api::Metadata;
 use ruma::api::auth_scheme::AccessToken;
 use ruma::api::client::message::send_message_event::v3 as send;
 use ruma::api::error::DeserializationError;
 use ruma::api::path_builder::SinglePath;
 use ruma::api::{IncomingRequest, error::Error};
-use ruma::OwnedUserId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -1,6 +1,7 @@
 //! The endpoint with which clients preview a room that the caller has not joined, or has left: its newest events, and its
 //! state, which is sent as it is read.
 
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -26,7 +27,7 @@ use serde::Serialize;
 const DEFAULT_EVENTS: usize = 10;
 
 pub(super) fn peeking_routes(routes: EndpointRoutes) -> EndpointRoutes {
-    routes.with_session_streamed("room_initial_sync", preview_room)
+    routes.answering("room_initial_sync", WithSession, preview_room)
 }
 
 /// What the store tells of a room for its preview.

@@ -1,6 +1,7 @@
 //! Endpoints for profiles: display name, avatar, and other fields.
 
 use super::account::check_own_account;
+use super::admission::AnyReader;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -23,11 +24,15 @@ const TIME_ZONE: &str = "m.tz";
 
 pub(super) fn profile_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .open_read("profile_get", |context: MatrixContext, consistency, request: get_profile::v3::Request| async move {
-            let fields = find_profile(&context, consistency, &request.user_id).await?;
-            Ok(fields.into_iter().collect())
-        })
-        .open_read("profile_field_get", get_field)
+        .admitting(
+            "profile_get",
+            AnyReader,
+            |context: MatrixContext, consistency, request: get_profile::v3::Request| async move {
+                let fields = find_profile(&context, consistency, &request.user_id).await?;
+                Ok(fields.into_iter().collect())
+            },
+        )
+        .admitting("profile_field_get", AnyReader, get_field)
         .with_session("profile_field_set", set_field)
         .with_session("profile_field_delete", delete_field)
 }

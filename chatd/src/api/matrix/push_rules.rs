@@ -1,6 +1,7 @@
 //! Endpoints for push rules: the rules by which a user is notified of events. They are kept as the account data
 //! `m.push_rules`; a user who never changed one has the defaults of the specification.
 
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -31,7 +32,7 @@ pub(super) fn push_rule_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .with_session("pushrules", get_all)
         .with_session("pushrules_global", get_global)
-        .with_session_streamed("pushrules_kind", get_kind)
+        .answering("pushrules_kind", WithSession, get_kind)
         .with_session("pushrule_get", get_rule)
         .with_session("pushrule_set", set_rule)
         .with_session("pushrule_delete", delete_rule)

@@ -1,5 +1,6 @@
 //! Endpoints for pushers, and for the list of what has notified a user.
 
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -29,7 +30,8 @@ pub(super) fn pusher_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .with_session("pushers_set", set_one)
         .with_session("pushers_get", list_pushers)
-        .with_session_streamed("notifications", list_notifications)
+        // Events are rendered as elsewhere, and not as ruma's type has them.
+        .answering("notifications", WithSession, list_notifications)
 }
 
 async fn set_one(

@@ -1,5 +1,6 @@
 //! Endpoints that create rooms, replace them, and find them by alias.
 
+use super::admission::AnyReader;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -22,7 +23,8 @@ pub(super) fn room_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .with_session("create_room", create_from_request)
         .with_session("upgrade_room", upgrade)
-        .open_read("alias_get", resolve_alias)
+        // Aliases are public.
+        .admitting("alias_get", AnyReader, resolve_alias)
 }
 
 /// Converts a room id that core made to ruma's type.

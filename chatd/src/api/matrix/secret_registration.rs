@@ -2,6 +2,7 @@
 //! (<https://element-hq.github.io/synapse/latest/admin_api/register_api.html>).
 
 use super::account::{register_account, registration_answer};
+use super::admission::Anyone;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -21,7 +22,7 @@ use serde_json::json;
 const PATH: &str = "/_synapse/admin/v1/register";
 
 pub(super) fn secret_registration_routes(routes: EndpointRoutes) -> EndpointRoutes {
-    routes.open_answered("secret_nonce", give_nonce).open_answered("secret_register", register_with_secret)
+    routes.answering("secret_nonce", Anyone, give_nonce).answering("secret_register", Anyone, register_with_secret)
 }
 
 /// Request for a nonce.
@@ -77,13 +78,17 @@ impl IncomingRequest for SecretRegisterRequest {
     }
 }
 
-async fn give_nonce(context: MatrixContext, _request: NonceRequest) -> Result<Response, MatrixError> {
+async fn give_nonce(context: MatrixContext, (): (), _request: NonceRequest) -> Result<Response, MatrixError> {
     context.service.admit_stranger(context.caller)?;
     let nonce = context.service.registration_nonce().await?;
     Ok(Json(json!({"nonce": nonce})).into_response())
 }
 
-async fn register_with_secret(context: MatrixContext, request: SecretRegisterRequest) -> Result<Response, MatrixError> {
+async fn register_with_secret(
+    context: MatrixContext,
+    (): (),
+    request: SecretRegisterRequest,
+) -> Result<Response, MatrixError> {
     context.service.admit_stranger(context.caller)?;
     let SecretRegisterRequest { nonce, username, password, admin, user_type, mac, inhibit_login } = request;
     let registration = SecretRegistration {

@@ -1,5 +1,6 @@
 //! Endpoints for logging in and out.
 
+use super::admission::EvenLocked;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -19,15 +20,17 @@ pub(super) fn session_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .open("login_types", show_login_types)
         .open_checked("login", names_its_type, log_in)
-        .with_session_even_locked(
+        .admitting(
             "logout",
+            EvenLocked,
             |context: MatrixContext, session: CallerSession, _request: logout::v3::Request| async move {
                 context.service.logout(&session, false).await?;
                 Ok(logout::v3::Response::new())
             },
         )
-        .with_session_even_locked(
+        .admitting(
             "logout_all",
+            EvenLocked,
             |context: MatrixContext, session: CallerSession, _request: logout_all::v3::Request| async move {
                 context.service.logout(&session, true).await?;
                 Ok(logout_all::v3::Response::new())

@@ -1,5 +1,6 @@
 //! Endpoints that read and set the state of rooms.
 
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -19,7 +20,8 @@ pub(super) fn state_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .with_session("state_set", set_state)
         .with_session("state_get", get_one)
-        .with_session_streamed("state_all", get_all)
+        // Sent as it is read.
+        .answering("state_all", WithSession, get_all)
 }
 
 async fn set_state(

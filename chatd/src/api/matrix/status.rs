@@ -1,7 +1,7 @@
 //! `/_quorate/status` for administrators who log in as users: the same page as on the admin listener.
 
+use super::admission::RequestCredentials;
 use super::context::MatrixContext;
-use super::endpoint::RequestCredentials;
 use super::error::MatrixError;
 use crate::metrics;
 use axum::Json;

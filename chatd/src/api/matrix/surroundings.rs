@@ -1,5 +1,6 @@
 //! Endpoints that find a place in a room's timeline: around an event, and by time.
 
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -21,7 +22,7 @@ use serde::Serialize;
 use std::sync::Arc;
 
 pub(super) fn surroundings_routes(routes: EndpointRoutes) -> EndpointRoutes {
-    routes.with_session_streamed("context", get_surroundings).with_session("timestamp_to_event", get_by_time)
+    routes.answering("context", WithSession, get_surroundings).with_session("timestamp_to_event", get_by_time)
 }
 
 /// Answer of `/context` before its state, which is sent as it is read.

@@ -1,6 +1,7 @@
 //! Endpoints for tags of rooms, and what may not be set as plain account data.
 
 use super::account::check_own_account;
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
@@ -18,7 +19,7 @@ const TAG: &str = "m.tag";
 
 pub(super) fn tag_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .with_session_streamed("tags_get", list_tags)
+        .answering("tags_get", WithSession, list_tags)
         .with_session("tag_set", set_tag)
         .with_session("tag_delete", remove_tag)
 }
