@@ -22,6 +22,10 @@ const MOST_OF_USER: usize = 8;
 /// Time after which a notification that failed is sent again: the first time, and at most. It doubles with each failure.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(600);
+/// Time for which the log is told nothing of what comes for a pusher for which too many wait: each new notification would
+/// be written to the log, and once more when a newer one takes its place. What it is not told, at most that of one such
+/// time, is lost with the leader, for a pusher that loses notifications in any case.
+const RENEW_EVERY: Duration = LONGEST_BACKOFF;
 /// Maximum pause between two requests to a gateway that fails: the time by which pushers that fail can hold up others.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -54,6 +58,8 @@ pub(super) struct QueuedPush {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LogKnowledge {
     Nothing,
+    /// The log is told later, if the notification still waits then.
+    Later,
     /// The log was told, and did not answer.
     Perhaps,
     /// The log knows that the notification waits.
@@ -72,6 +78,11 @@ impl QueuedPush {
 
     pub(super) fn is_badge(&self) -> bool {
         self.room == NO_ROOM
+    }
+
+    /// Returns `true` if the log may have a row for it.
+    fn may_be_known(&self) -> bool {
+        matches!(self.known, LogKnowledge::Perhaps | LogKnowledge::Waits)
     }
 }
 
@@ -108,11 +119,54 @@ struct PusherQueue {
     failures: u32,
     /// Time before which nothing is sent, after a failure.
     retry_at: Option<Instant>,
+    /// Time before which the log is not told what comes and goes while too many wait.
+    renew_at: Option<Instant>,
+    /// Notifications that were given up and that the log still knows: at most as many as may wait.
+    outdated: Vec<QueuedPush>,
 }
 
 impl PusherQueue {
     fn new(gateway: Arc<str>) -> Self {
-        Self { gateway, items: VecDeque::new(), in_flight: false, failures: 0, retry_at: None }
+        Self {
+            gateway,
+            items: VecDeque::new(),
+            in_flight: false,
+            failures: 0,
+            retry_at: None,
+            renew_at: None,
+            outdated: Vec::new(),
+        }
+    }
+
+    /// Returns the place of a notification in the queue.
+    fn item(&mut self, at: Position) -> Option<&mut QueuedPush> {
+        let place = self.items.binary_search_by_key(&at, |item| item.at).ok()?;
+        self.items.get_mut(place)
+    }
+
+    /// Gives up the oldest notification that is not in flight. Returns `false` if the log is not to be told by now.
+    fn give_up_oldest(&mut self, now: Instant) -> bool {
+        let oldest = self.items.remove(usize::from(self.in_flight));
+        self.outdated.extend(oldest.filter(QueuedPush::may_be_known));
+        if self.renew_at.is_some_and(|at| at > now) {
+            return false;
+        }
+        self.renew_at = Some(now + RENEW_EVERY);
+        true
+    }
+
+    /// Moves what the log was not told while too many were waiting to what it is to be told.
+    fn release(
+        &mut self,
+        name: &PusherName,
+        fresh: &mut VecDeque<(PusherName, Position)>,
+        settled: &mut Vec<(PusherName, QueuedPush)>,
+    ) {
+        settled.extend(self.outdated.drain(..).map(|push| (name.clone(), push)));
+        for item in self.items.iter_mut().filter(|item| item.known == LogKnowledge::Later) {
+            item.known = LogKnowledge::Nothing;
+            fresh.push_back((name.clone(), item.at));
+        }
     }
 
     fn delay(&mut self, now: Instant) -> Instant {
@@ -185,20 +239,20 @@ pub(super) struct PushQueues {
 
 impl PushQueues {
     /// Adds a notification that the log says waits.
-    pub(super) fn restore(&mut self, item: &WaitingItem, gateway: &Arc<str>) {
+    pub(super) fn restore(&mut self, item: &WaitingItem, gateway: &Arc<str>, now: Instant) {
         let name = PusherName::new(&item.localpart, &item.app_id, &item.pushkey);
-        self.insert(name, gateway, QueuedPush { at: item.at, room: item.room, known: LogKnowledge::Waits });
+        self.insert(name, gateway, QueuedPush { at: item.at, room: item.room, known: LogKnowledge::Waits }, now);
     }
 
     /// Adds a notification.
-    pub(super) fn add(&mut self, name: PusherName, gateway: &Arc<str>, push: QueuedPush) {
-        if self.insert(name.clone(), gateway, push) && !push.is_badge() {
+    pub(super) fn add(&mut self, name: PusherName, gateway: &Arc<str>, push: QueuedPush, now: Instant) {
+        if self.insert(name.clone(), gateway, push, now) && !push.is_badge() {
             self.fresh.push_back((name, push.at));
         }
     }
 
-    /// Returns `false` if the notification is in the queue already.
-    fn insert(&mut self, name: PusherName, gateway: &Arc<str>, push: QueuedPush) -> bool {
+    /// Returns `false` if the log need not be told: the notification is in the queue already, or too many wait.
+    fn insert(&mut self, name: PusherName, gateway: &Arc<str>, push: QueuedPush, now: Instant) -> bool {
         let queue = self.queues.entry(name.clone()).or_insert_with(|| PusherQueue::new(gateway.clone()));
         // Whatever waits tells how much is unread when it is sent.
         let waits = queue.items.len() > usize::from(queue.in_flight);
@@ -207,16 +261,18 @@ impl PushQueues {
         }
         let Err(place) = queue.items.binary_search_by_key(&push.at, |item| item.at) else { return false };
         queue.items.insert(place, push);
-        let is_first = queue.items.len() == 1;
-        if queue.items.len() > MOST_WAITING
-            && let Some(oldest) = queue.items.remove(usize::from(queue.in_flight))
-        {
+        if queue.items.len() > MOST_WAITING {
             self.dropped += 1;
-            if oldest.known != LogKnowledge::Nothing {
-                self.settled.push((name.clone(), oldest));
+            if queue.give_up_oldest(now) {
+                queue.release(&name, &mut self.fresh, &mut self.settled);
+            } else {
+                if let Some(item) = queue.item(push.at).filter(|item| item.known == LogKnowledge::Nothing) {
+                    item.known = LogKnowledge::Later;
+                }
+                return false;
             }
         }
-        if is_first {
+        if queue.items.len() == 1 {
             let gateway = queue.gateway.clone();
             self.gateways.entry(gateway).or_default().ready.push_back(name);
         }
@@ -283,10 +339,13 @@ impl PushQueues {
                 let done = queue.items.front().copied().filter(|first| first.at == push.at);
                 if let Some(done) = done {
                     queue.items.pop_front();
-                    if done.known != LogKnowledge::Nothing {
+                    if done.may_be_known() {
                         self.settled.push((name.clone(), done));
                     }
                 }
+                // There is space again: what comes next is told at once, and so is what was not told.
+                queue.renew_at = None;
+                queue.release(name, &mut self.fresh, &mut self.settled);
             }
         }
         if queue.items.is_empty() {
@@ -352,9 +411,7 @@ impl PushQueues {
     }
 
     fn item(&mut self, name: &PusherName, at: Position) -> Option<&mut QueuedPush> {
-        let items = &mut self.queues.get_mut(name)?.items;
-        let place = items.binary_search_by_key(&at, |item| item.at).ok()?;
-        items.get_mut(place)
+        self.queues.get_mut(name)?.item(at)
     }
 
     /// Forgets the queues of pushers that do not exist any more; `gateway_of` tells the gateways of the others.

@@ -250,7 +250,7 @@ impl PushSender {
         for item in &part.waiting {
             let name = PusherName::new(&item.localpart, &item.app_id, &item.pushkey);
             if let Some(gateway) = run.pushers.gateway(&name) {
-                run.queues.restore(item, &gateway);
+                run.queues.restore(item, &gateway, now);
             }
         }
         if let Some(last) = part.waiting.last() {
@@ -259,7 +259,7 @@ impl PushSender {
         }
         run.notified |= part.found.iter().any(|found| !found.push.is_badge());
         for found in part.found {
-            run.queues.add(found.name, &found.gateway, found.push);
+            run.queues.add(found.name, &found.gateway, found.push, now);
         }
         run.untold += part.events;
         run.until = part.until;
