@@ -12,6 +12,7 @@ use ruma::UserId;
 use ruma::push::Action;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Maximum number of events of a room that are judged for a count: the newest ones. Clients show "99+", and a thousand
 /// take some ten milliseconds.
@@ -22,8 +23,13 @@ const MOST_JUDGED_AT_ONCE: usize = 20_000;
 const FEWEST_JUDGED: usize = 20;
 /// Maximum number of events of a room that are judged where little is to be done.
 const FEW_JUDGED: usize = 16;
+/// Number of events up to which all that is unread in a room is walked through again for each redaction, some milliseconds,
+/// and the pause between two walks through more. A redaction makes everybody who waits for the room count anew: in a room
+/// of thousands that nobody reads, one user could keep all pods busy. Until then a count may have what was redacted.
+const FEW_WALKED: usize = 250;
+const WALK_PAUSE: Duration = Duration::from_secs(10);
 /// Maximum number of rooms of users, with their threads, whose counts are remembered, some hundred bytes each, and of users
-/// whose rules are, some kilobytes each. Past that the memory begins anew.
+/// whose rules are, some kilobytes each. Past that those counts are forgotten that were not asked for, and all rules.
 const MOST_COUNTS: usize = 65_536;
 const MOST_RULES: usize = 8_192;
 
@@ -128,6 +134,23 @@ struct KnownCounts {
     /// Position up to which events are counted.
     until: Position,
     counts: UnreadCounts,
+    walk: LastWalk,
+}
+
+/// Last walk through all that is unread in a room.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastWalk {
+    /// Time of the walk; `None` if it was short.
+    at: Option<Instant>,
+    /// `true` if something was redacted since.
+    is_outdated: bool,
+}
+
+impl LastWalk {
+    /// Returns `true` if it is too early for another one.
+    fn is_recent(self) -> bool {
+        self.at.is_some_and(|at| at.elapsed() < WALK_PAUSE)
+    }
 }
 
 impl KnownCounts {
@@ -140,30 +163,50 @@ impl KnownCounts {
 /// Localpart of a user, and a room.
 type CountPlace = (Arc<str>, RoomNumber);
 
-/// Counts that are remembered.
+/// Counts that are remembered, in two generations: those that are asked for again stay. If all were forgotten at once,
+/// everybody who waits would have to walk through what is unread at the same time.
 #[derive(Default)]
 struct CountMemory {
+    young: CountGeneration,
+    old: CountGeneration,
+}
+
+#[derive(Default)]
+struct CountGeneration {
     known: HashMap<CountPlace, KnownCounts>,
     /// Sum of the weights of all.
     weight: usize,
 }
 
-impl CountMemory {
-    /// Remembers counts, unless later ones of the same place are known.
-    fn put(&mut self, place: CountPlace, new: KnownCounts) {
-        if let Some(old) = self.known.get(&place) {
-            if old.until > new.until {
-                return;
-            }
-            self.weight = self.weight.saturating_sub(old.weight());
-        }
-        if self.weight + new.weight() > MOST_COUNTS {
-            // All at once: evicting one by one needs an order of use, and whoever finds nothing only reads rows.
-            self.known.clear();
-            self.weight = 0;
-        }
+impl CountGeneration {
+    fn insert(&mut self, place: CountPlace, new: KnownCounts) {
         self.weight += new.weight();
         self.known.insert(place, new);
+    }
+
+    fn remove(&mut self, place: &CountPlace) {
+        if let Some(old) = self.known.remove(place) {
+            self.weight = self.weight.saturating_sub(old.weight());
+        }
+    }
+}
+
+impl CountMemory {
+    fn get(&self, place: &CountPlace) -> Option<&KnownCounts> {
+        self.young.known.get(place).or_else(|| self.old.known.get(place))
+    }
+
+    /// Remembers counts, unless later ones of the same place are known.
+    fn put(&mut self, place: CountPlace, new: KnownCounts) {
+        if self.get(&place).is_some_and(|known| known.until > new.until) {
+            return;
+        }
+        self.young.remove(&place);
+        self.old.remove(&place);
+        if self.young.weight + new.weight() > MOST_COUNTS / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(place, new);
     }
 }
 
@@ -273,7 +316,8 @@ impl UnreadCounter {
         *left = left.saturating_sub(all.walk.examined);
         // A count for which time was short is made anew by whoever has more.
         if !all.walk.cut || at_most == MOST_JUDGED {
-            self.remember((localpart.into(), reading.room), rules, reading, view.now(), all.counts.clone());
+            let walk = LastWalk { at: (all.walk.examined > FEW_WALKED).then(Instant::now), is_outdated: false };
+            self.remember((localpart.into(), reading.room), rules, reading, view.now(), all.counts.clone(), walk);
         }
         Ok(all.counts)
     }
@@ -290,7 +334,7 @@ impl UnreadCounter {
     ) -> Result<Option<UnreadCounts>, QueryError> {
         let place: CountPlace = (localpart.into(), reading.room);
         let now = view.now();
-        let known = self.counts.lock().unwrap_or_else(PoisonError::into_inner).known.get(&place).cloned();
+        let known = self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
         let known = known.filter(|known| {
             known.points == reading.points
                 && known.purged_to == reading.purged_to
@@ -299,13 +343,15 @@ impl UnreadCounter {
         });
         let Some(known) = known else { return Ok(None) };
         let later = self.judge_after(view, localpart, rules, reading, known.until, at_most)?;
-        if later.walk.redacted || later.walk.cut {
+        let is_outdated = known.walk.is_outdated || later.walk.redacted;
+        if later.walk.cut || (is_outdated && !known.walk.is_recent()) {
             return Ok(None);
         }
+        let walk = LastWalk { is_outdated, ..known.walk };
         let mut counts = known.counts;
         later.walk.sent.keys().for_each(|thread| counts.clear(*thread));
         counts.extend(later.counts);
-        self.remember(place, rules, reading, now, counts.clone());
+        self.remember(place, rules, reading, now, counts.clone(), walk);
         Ok(Some(counts))
     }
 
@@ -354,6 +400,7 @@ impl UnreadCounter {
         reading: &MemberReading,
         until: Position,
         counts: UnreadCounts,
+        walk: LastWalk,
     ) {
         let MemberReading { points, purged_to, .. } = reading;
         let known = KnownCounts {
@@ -362,6 +409,7 @@ impl UnreadCounter {
             versions: rules.versions.clone(),
             until,
             counts,
+            walk,
         };
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).put(place, known);
     }

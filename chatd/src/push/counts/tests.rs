@@ -26,9 +26,8 @@ fn counts_of_later_events_are_added_by_thread() {
     assert_eq!(both, UnreadCounts { main: both.main, threads: BTreeMap::new() });
 }
 
-#[test]
-fn the_memory_of_counts_begins_anew_when_it_is_full_of_rooms_or_of_threads() {
-    let with_threads = |threads: u32, index: u64| KnownCounts {
+fn known_counts(threads: u32, index: u64) -> KnownCounts {
+    KnownCounts {
         points: ReadPoints::default(),
         purged_to: Position::ZERO,
         versions: RuleVersions::default(),
@@ -39,20 +38,34 @@ fn the_memory_of_counts_begins_anew_when_it_is_full_of_rooms_or_of_threads() {
                 .collect(),
             ..UnreadCounts::default()
         },
-    };
-    let place = |room: u64| -> CountPlace { (Arc::from("bob"), RoomNumber(room)) };
-    let mut memory = CountMemory::default();
-    memory.put(place(1), with_threads(1_000, 2));
-    memory.put(place(1), with_threads(10, 1));
-    assert_eq!(memory.weight, 1_001, "later counts are kept");
-    memory.put(place(1), with_threads(0, 3));
-    assert_eq!(memory.weight, 1);
-    for room in 1..=65 {
-        memory.put(place(room), with_threads(1_000, 4));
+        walk: LastWalk::default(),
     }
-    assert_eq!((memory.known.len(), memory.weight), (65, 65 * 1_001));
-    memory.put(place(66), with_threads(1_000, 4));
-    assert_eq!((memory.known.len(), memory.weight), (1, 1_001));
+}
+
+fn place(room: u64) -> CountPlace {
+    (Arc::from("bob"), RoomNumber(room))
+}
+
+#[test]
+fn counts_that_are_asked_for_stay_and_their_memory_is_bounded() {
+    let mut memory = CountMemory::default();
+    memory.put(place(1), known_counts(1_000, 2));
+    memory.put(place(1), known_counts(10, 1));
+    assert_eq!(memory.young.weight, 1_001, "later counts are kept");
+    memory.put(place(1), known_counts(0, 3));
+    assert_eq!(memory.young.weight, 1);
+    for room in 2..=200 {
+        memory.put(place(room), known_counts(1_000, 4));
+        // Somebody reads the first room all the time.
+        memory.put(place(1), known_counts(0, 3 + room));
+        let generations = [&memory.young, &memory.old];
+        let weight: usize =
+            generations.iter().map(|one| one.known.values().map(KnownCounts::weight).sum::<usize>()).sum();
+        assert_eq!(weight, memory.young.weight + memory.old.weight);
+        assert!(weight <= MOST_COUNTS);
+    }
+    assert!(memory.get(&place(1)).is_some() && memory.get(&place(200)).is_some());
+    assert!(memory.get(&place(2)).is_none(), "nobody asked for it");
 }
 
 /// Room in which Bob reads what Alice writes.
@@ -189,4 +202,31 @@ fn what_is_remembered_counts_as_much_as_what_is_counted_anew() {
         }
         assert!(counted > 0, "seed {seed}: nothing was ever unread");
     }
+}
+
+#[test]
+fn a_redaction_has_much_that_is_unread_counted_anew_once_in_a_while() {
+    let mut chat = ChatRoom::new();
+    for _ in 0..=FEW_WALKED {
+        chat.say("alice", r#"{"body":"x","msgtype":"m.text"}"#.into());
+    }
+    let count = |counter: &UnreadCounter, chat: &ChatRoom| {
+        let view = StateView::open(&chat.rows).unwrap();
+        let room = [view.resolve_room(&chat.room_id).unwrap()];
+        let counts = counter.count(&view, "bob", &room).unwrap();
+        counts.values().map(|counts| counts.total().notified).sum::<u64>()
+    };
+    let counter = UnreadCounter::default();
+    let all = count(&counter, &chat);
+    let event_id = id::event_id(chat.sent[0]);
+    let room_id = chat.room_id.clone();
+    chat.apply("alice", Kind::Redact(log::Redact { room_id, event_id, reason: String::new() }));
+    assert_eq!(count(&counter, &chat), all, "it was counted a moment ago");
+    chat.say("alice", r#"{"body":"x","msgtype":"m.text"}"#.into());
+    assert_eq!(count(&counter, &chat), all + 1, "what comes is counted");
+    assert_eq!(count(&UnreadCounter::default(), &chat), all);
+    for known in counter.counts.lock().unwrap().young.known.values_mut() {
+        known.walk.at = None;
+    }
+    assert_eq!(count(&counter, &chat), all, "later it is counted anew, although nothing else was redacted");
 }
