@@ -3,10 +3,11 @@
 //! A connection goes through [`ClientListener::serve`] (accept) → [`places`] (a place, or somebody idle gives way) →
 //! [`connection`] (hyper, until told to end) → [`service`] for each request: the caller's address, the budget for its
 //! body ([`body`], [`budget`]) and for its answer ([`answer`]). Once a second [`patrol`] looks for connections that are
-//! idle or take no answers.
+//! idle or take no answers. A request of HTTP/1 that waits long leaves hyper meanwhile ([`parking`]).
 //!
-//! Nothing of this is on the path of single frames except for a few relaxed atomics: there is no wrapper around the
-//! socket, and no lock is taken after a connection was accepted.
+//! Nothing of this is on the path of single frames except for a few relaxed atomics: the wrapper around the socket
+//! ([`replayed`]) passes on what it is given, and no lock is taken after a connection was accepted, other than by a
+//! request that leaves hyper.
 
 mod address;
 mod answer;
@@ -16,8 +17,13 @@ mod budget;
 mod connection;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
+mod http1;
+mod opening;
+mod parking;
 mod patrol;
 pub(crate) mod places;
+mod protocol;
+mod replayed;
 pub(crate) mod service;
 #[cfg(test)]
 mod tests;
@@ -25,13 +31,12 @@ mod tests;
 pub(crate) use body::BodyFault;
 pub use bounds::{ListenerBounds, ListenerTimeouts};
 pub(crate) use places::CallerConnection;
+pub(crate) use protocol::ConnectionBuilder;
 pub(crate) use service::{BodyMode, RequestGate};
 
 use crate::metrics::ClientApi;
 use crate::tls::ClientTls;
 use axum::Router;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto;
 use places::{ConnectionSlots, SlotGuard};
 use service::ConnectionService;
 use socket2::{SockRef, TcpKeepalive};
@@ -53,9 +58,6 @@ const KEEPALIVE: TcpKeepalive =
 /// Maximum time for which sent data may stay unacknowledged: as long as a silent client is kept, where TCP's own
 /// patience is a quarter of an hour.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
-
-/// Builder of hyper's connections, with the limits of a listener.
-pub(crate) type ConnectionBuilder = auto::Builder<TokioExecutor>;
 
 /// A client listener that is about to open.
 pub(crate) struct ClientListener<M> {

@@ -7,7 +7,7 @@ use crate::metrics::{ChatMetrics, ClientApi};
 use crate::raft::cluster::ClusterMonitor;
 use crate::service::ChatService;
 use crate::tls::ClientTls;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use quorate_wire::DESCRIPTORS;
 use quorate_wire::chat::v1::chat_server::ChatServer;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ pub(crate) fn serve_grpc(
 }
 
 fn connection_builder() -> ConnectionBuilder {
-    let mut protocol = ConnectionBuilder::new(TokioExecutor::new()).http2_only();
+    let mut protocol = ConnectionBuilder::new().http2_only();
     protocol
         .http2()
         .timer(TokioTimer::new())

@@ -1,10 +1,14 @@
 //! One connection, from its acceptance to its end.
 
-use super::ConnectionBuilder;
+use super::http1::run_http1;
+use super::opening::{HttpOpening, HttpVersion, read_opening};
 use super::places::{ConnectionSignal, SlotGuard};
+use super::protocol::ConnectionBuilder;
+use super::replayed::ReplayedIo;
 use super::service::{ConnectionService, RequestGate};
 use crate::tls::ClientTls;
-use hyper_util::rt::TokioIo;
+use axum::BoxError;
+use bytes::Bytes;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -30,7 +34,8 @@ pub(super) async fn run_with_tls<M: RequestGate>(
         shaking.as_mut().poll(cx).map(Some)
     });
     match shaken.await {
-        Some(Ok(stream)) => run_connection(stream, protocol, service, place).await,
+        // Boxed: it is a kilobyte, for which each of the futures that it is passed through would have room.
+        Some(Ok(stream)) => run_connection(Box::new(stream), protocol, service, place).await,
         Some(Err(error)) => tracing::debug!(%error, "a client handshake failed"),
         None => tracing::debug!("a client handshake was abandoned"),
     }
@@ -46,9 +51,50 @@ pub(super) async fn run_connection<I, M>(
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     M: RequestGate,
 {
-    let held = Arc::clone(place.held());
+    if let Err(error) = run_version(io, protocol, service).await {
+        tracing::debug!(%error, "a client connection ended");
+    }
+    // The socket is closed before its place counts as free.
+    drop(place);
+}
+
+/// Serves a connection by the version of HTTP that it begins with.
+async fn run_version<I, M>(
+    mut io: I,
+    protocol: Arc<ConnectionBuilder>,
+    service: ConnectionService<M>,
+) -> Result<(), BoxError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    M: RequestGate,
+{
+    let opening = if protocol.is_http2_only {
+        Some(HttpOpening { version: HttpVersion::Http2, read: Bytes::new() })
+    } else {
+        read_opening(&mut io, service.held()).await?
+    };
+    match opening {
+        Some(HttpOpening { version: HttpVersion::Http1, read }) => run_http1(io, read, protocol, service).await?,
+        Some(HttpOpening { version: HttpVersion::Http2, read }) => run_http2(io, read, protocol, service).await?,
+        None => tracing::debug!("a client connection was given up before its first request"),
+    }
+    Ok(())
+}
+
+/// Serves a connection of HTTP/2, which begins with the bytes of `read`, until it ends or is told to.
+async fn run_http2<I, M>(
+    io: I,
+    read: Bytes,
+    protocol: Arc<ConnectionBuilder>,
+    service: ConnectionService<M>,
+) -> Result<(), hyper::Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    M: RequestGate,
+{
+    let held = Arc::clone(service.held());
     // Boxed once, instead of within each of the futures around it.
-    let mut connection = Box::pin(protocol.serve_connection(TokioIo::new(io), service));
+    let mut connection = Box::pin(protocol.http2.serve_connection(ReplayedIo::new(io, read, None), service));
     let mut finishing = false;
     let ended = poll_fn(|cx| {
         // Registered before the check: whoever tells the connection something after it wakes this task.
@@ -63,10 +109,5 @@ pub(super) async fn run_connection<I, M>(
         }
         connection.as_mut().poll(cx)
     });
-    if let Err(error) = ended.await {
-        tracing::debug!(%error, "a client connection ended");
-    }
-    // In this order: the socket is closed before its place counts as free.
-    drop(connection);
-    drop(place);
+    ended.await
 }

@@ -71,6 +71,8 @@ pub(crate) struct TrackedConnection {
     returned: AtomicBool,
     /// Number of requests without an answer, or with one that is not handed over yet.
     busy: AtomicU32,
+    /// `true` if the request of a connection of HTTP/1 waits for something to happen.
+    parked: AtomicBool,
     idle_since: AtomicU32,
     /// Bytes of answers that the caller has not taken; `unsent_since` is when it last took some.
     unsent: AtomicUsize,
@@ -95,6 +97,12 @@ impl CallerConnection {
     /// stranger's.
     pub(crate) fn show_session(&self) {
         self.0.show_session();
+    }
+
+    /// Notes that the request, which has been read, waits for something to happen: until its answer is there, a
+    /// connection of HTTP/1 does without its buffers. Over HTTP/2 it changes nothing.
+    pub(crate) fn park(&self) {
+        self.0.set_parked(true);
     }
 
     /// Counts a body that its endpoint refused for its size; other faults of bodies are counted where they are found.
@@ -157,6 +165,7 @@ impl ConnectionSlots {
             stranger: AtomicBool::new(true),
             returned: AtomicBool::new(false),
             busy: AtomicU32::new(0),
+            parked: AtomicBool::new(false),
             idle_since: AtomicU32::new(now),
             unsent: AtomicUsize::new(0),
             unsent_since: AtomicU32::new(now),
@@ -249,6 +258,14 @@ impl TrackedConnection {
 
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Relaxed) > 0
+    }
+
+    pub(super) fn set_parked(&self, parked: bool) {
+        self.parked.store(parked, Relaxed);
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        self.parked.load(Relaxed)
     }
 
     /// Returns `true` if a stranger has more requests open than it may.

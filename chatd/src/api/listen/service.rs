@@ -73,6 +73,11 @@ impl<M: RequestGate> ConnectionService<M> {
         Self { behind, held, peer, is_proxy }
     }
 
+    /// Returns the connection that the service belongs to.
+    pub(super) fn held(&self) -> &Arc<TrackedConnection> {
+        &self.held
+    }
+
     /// Returns the caller's address, and the share of that address.
     fn caller(&self, request: &Request<Incoming>) -> (CallerAddress, Arc<AddressShare>) {
         let bounds = self.held.bounds();

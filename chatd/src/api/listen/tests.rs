@@ -1,5 +1,7 @@
 //! A listener with short patience and few places, and callers who misuse it.
 
+mod parking;
+
 use super::bounds::{ListenerBounds, ListenerTimeouts};
 use super::{BodyFault, BodyMode, CallerConnection, ClientListener, ConnectionBuilder, RequestGate};
 use crate::caller::{CallerAddress, TrustedProxies};
@@ -12,12 +14,11 @@ use axum::routing::{get, post};
 use axum::{BoxError, Extension, Router};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use hyper_util::rt::TokioExecutor;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -141,7 +142,7 @@ async fn park() {
 }
 
 fn both() -> ConnectionBuilder {
-    ConnectionBuilder::new(TokioExecutor::new())
+    ConnectionBuilder::new()
 }
 
 impl Opened {
@@ -167,12 +168,12 @@ impl Opened {
     }
 }
 
-async fn say(stream: &mut TcpStream, text: &str) {
+async fn say(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
 /// Returns the next answer's head and body, if the body has a length.
-async fn hear(stream: &mut TcpStream) -> String {
+async fn hear(stream: &mut (impl AsyncRead + Unpin)) -> String {
     tokio::time::timeout(PATIENCE, async {
         let mut heard = Vec::new();
         loop {
@@ -195,7 +196,7 @@ async fn hear(stream: &mut TcpStream) -> String {
     .expect("an answer")
 }
 
-async fn ask(stream: &mut TcpStream, head: &str) -> String {
+async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), head: &str) -> String {
     say(stream, &format!("{head} HTTP/1.1\r\nHost: t\r\n\r\n")).await;
     hear(stream).await
 }

@@ -4,6 +4,7 @@ use super::error::MatrixError;
 use super::fresh::AnswerFreshness;
 use super::shared_sync::SharedSync;
 use crate::api::admin::AdminApi;
+use crate::api::listen::CallerConnection;
 use crate::caller::CallerAddress;
 use crate::metrics::ChatMetrics;
 use crate::service::{ChatService, ReadConsistency};
@@ -25,6 +26,8 @@ pub(super) struct MatrixContext {
     pub(super) freshest: AnswerFreshness,
     /// Address of the request's caller, as limits count it.
     pub(super) caller: IpAddr,
+    /// Connection of a request whose handler waits.
+    pub(super) connection: Option<CallerConnection>,
     /// State that long polls have in common.
     pub(super) shared: Arc<SharedSync>,
 }
@@ -34,7 +37,14 @@ impl MatrixContext {
     pub(super) fn new(service: ChatService, metrics: ChatMetrics, admin: AdminApi) -> Self {
         let caller = CallerAddress::UNKNOWN.0;
         let freshest = AnswerFreshness::default();
-        Self { service, metrics, admin, freshest, caller, shared: Arc::default() }
+        Self { service, metrics, admin, freshest, caller, connection: None, shared: Arc::default() }
+    }
+
+    /// Notes that the request has nothing to do until something happens.
+    pub(super) fn park(&self) {
+        if let Some(connection) = &self.connection {
+            connection.park();
+        }
     }
 
     /// Answers a question about the state, as fresh as this API promises, and notes how fresh it was.

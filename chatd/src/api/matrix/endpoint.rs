@@ -106,6 +106,7 @@ impl EndpointRoutes {
             async move {
                 let admitted = Box::pin(WithSession.admit(context, RequestCredentials::of(&request)));
                 let (context, session) = admitted.await?;
+                let context = MatrixContext { connection: request.extensions().get().cloned(), ..context };
                 let read = Box::pin(read_request::<T>(path, request, accept_any_body, WithSession::BODY_LIMIT));
                 let typed = Box::new(read.await?);
                 handler(context, session, typed).await

@@ -13,7 +13,7 @@ use axum::response::IntoResponse as _;
 use axum::{BoxError, Router};
 use http::Response;
 use http::request::Parts;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -56,7 +56,7 @@ pub(crate) fn serve_matrix(
 
 /// Builds the protocol. HTTP/1 needs no timer of its own: the patrol ends whoever is too long at a head.
 fn connection_builder() -> ConnectionBuilder {
-    let mut protocol = ConnectionBuilder::new(TokioExecutor::new());
+    let mut protocol = ConnectionBuilder::new();
     protocol.http1().max_buf_size(HEAD).max_headers(HEAD_LINES);
     protocol
         .http2()

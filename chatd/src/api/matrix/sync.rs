@@ -170,6 +170,7 @@ async fn answer_sync(
         }
         drop((response, news));
         let _parked = context.metrics.parked();
+        context.park();
         parked = true;
         // One more look when the session runs out: within a second, if it was used meanwhile.
         let ends = ends_in.map_or(deadline, |left| Instant::now() + left.max(RECHECK));
