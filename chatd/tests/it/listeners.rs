@@ -1,9 +1,9 @@
 //! Listeners: checks before a body is read, limits on silent connections, and orderly shutdown.
 
-use crate::support::PATIENCE;
 use crate::support::client::User;
 use crate::support::cluster::Cluster;
 use crate::support::process::Node;
+use crate::support::{PATIENCE, eventually};
 use quorate_wire::chat::v1::PostRequest;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -89,24 +89,59 @@ async fn still_serves(alice: &User) {
     alice.say(0, &room, "still here", "end").await.expect("sent");
 }
 
+/// Returns a long poll for what comes after now, as it is sent.
+fn poll_for_news(node: &Node, token: &str) -> String {
+    let first = node.ask("GET", "/_matrix/client/v3/sync?timeout=0", token, "", "");
+    let since = first["next_batch"].as_str().expect("a token");
+    format!(
+        "GET /_matrix/client/v3/sync?timeout=30000&since={since} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\r\n"
+    )
+}
+
+/// Waits until a node's metrics have this line.
+async fn shows(node: &Node, line: &str) {
+    eventually(line, || async { node.page("/metrics").filter(|(_, page)| page.contains(line)) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_sync_is_answered_before_the_next_request_and_ends_with_its_client() {
+    let cluster = Cluster::start("rateLimit: {enabled: false}").await;
+    let alice = cluster.user(0, "alice").await;
+    let (node, token) = (&cluster.nodes[0], &alice.session.access_token);
+    let room = alice.create_room(0, Default::default(), "").await;
+    shows(node, "quorate_api_connections{api=\"matrix\"} 0\n").await;
+    let poll = poll_for_news(node, token);
+    let mut parked = connect(node.http);
+    parked.write_all(poll.as_bytes()).expect("written");
+    shows(node, "quorate_sync_parked 1\n").await;
+    let next = "GET /_matrix/client/versions HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    parked.write_all(next.as_bytes()).expect("written");
+    alice.say(0, &room, "some news", "news").await.expect("sent");
+    let mut heard = String::new();
+    parked.read_to_string(&mut heard).expect("two answers");
+    let (told, versions) = (heard.find("some news"), heard.find("\"versions\""));
+    assert!(told.is_some() && told < versions, "{heard}");
+
+    let poll = poll_for_news(node, token);
+    let mut vanishes = connect(node.http);
+    vanishes.write_all(poll.as_bytes()).expect("written");
+    shows(node, "quorate_sync_parked 1\n").await;
+    drop(vanishes);
+    shows(node, "quorate_sync_parked 0\n").await;
+    shows(node, "quorate_api_connections{api=\"matrix\"} 0\n").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_pod_answers_a_parked_sync_once_and_closes_the_connection() {
     let mut cluster = Cluster::start("rateLimit: {enabled: false}").await;
     let alice = cluster.user(0, "alice").await;
     let token = alice.session.access_token.clone();
     let node = cluster.nodes[0].clone();
-    let first = node.ask("GET", "/_matrix/client/v3/sync?timeout=0", &token, "", "");
-    let since = first["next_batch"].as_str().expect("a token").to_owned();
-    let poll = format!(
-        "GET /_matrix/client/v3/sync?timeout=30000&since={since} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\r\n"
-    );
+    let poll = poll_for_news(&node, &token);
     let mut parked = connect(node.http);
     parked.write_all(poll.as_bytes()).expect("written");
     let process = cluster.processes[0].take().expect("it runs");
-    crate::support::eventually("it is parked", || async {
-        node.page("/metrics").filter(|(_, page)| page.contains("quorate_sync_parked 1\n"))
-    })
-    .await;
+    shows(&node, "quorate_sync_parked 1\n").await;
     process.terminate();
 
     let told = answer(&mut parked).expect("an answer");
