@@ -33,9 +33,12 @@ pub(super) async fn run_with_tls<M: RequestGate>(
         }
         shaking.as_mut().poll(cx).map(Some)
     });
-    match shaken.await {
-        // Boxed: it is a kilobyte, for which each of the futures that it is passed through would have room.
-        Some(Ok(stream)) => run_connection(Box::new(stream), protocol, service, place).await,
+    // Boxed: it is a kilobyte, for which each of the futures that it is passed through would have room. So has the
+    // handshake, which is over.
+    let shaken = shaken.await.map(|shaken| shaken.map(Box::new));
+    drop(shaking);
+    match shaken {
+        Some(Ok(stream)) => run_connection(stream, protocol, service, place).await,
         Some(Err(error)) => tracing::debug!(%error, "a client handshake failed"),
         None => tracing::debug!("a client handshake was abandoned"),
     }
