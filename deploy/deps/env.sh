@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$QUORATE_CACHE/target}
 export PATH=$QUORATE_CACHE/bin:$PATH
 # bindgen loads libclang at build time; Debian installs it outside the loader's search path.
 if [ -z "${LIBCLANG_PATH:-}" ] && [ -d /usr/lib/llvm-14/lib ]; then export LIBCLANG_PATH=/usr/lib/llvm-14/lib; fi
-# Written by deploy/deps/rocksdb; compiling its C++ takes a quarter of an hour, once.
+# Written by deploy/deps/rocksdb; compiling its C++ takes minutes, once.
 if [ -r "$QUORATE_CACHE/rocksdb/current" ]; then
   ROCKSDB_LIB_DIR=$QUORATE_CACHE/rocksdb/$(cat "$QUORATE_CACHE/rocksdb/current")
   export ROCKSDB_LIB_DIR ROCKSDB_STATIC=1
