@@ -183,11 +183,10 @@ impl StandInHead {
         if request.method() != Method::GET || !request.body().is_end_stream() {
             return None;
         }
-        // As hyper reads it.
+        // As hyper reads it: `close` holds whatever else is named, in the same line or in another.
         let wishes = request.headers().get_all(header::CONNECTION);
-        let lasts = wishes.iter().fold(is_http_11, |lasts, wish| {
-            if lasts { !names_option(wish, "close") } else { names_option(wish, "keep-alive") }
-        });
+        let is_named = |option| wishes.iter().any(|wish| names_option(wish, option));
+        let lasts = !is_named("close") && (is_http_11 || is_named("keep-alive"));
         Some(Self { is_http_11, lasts })
     }
 
@@ -236,10 +235,13 @@ mod tests {
         assert_eq!(head_of(Request::get("/sync").header("Connection", "te, Close"), ""), Some(close));
         let twice = Request::get("/sync").header("Connection", "te").header("Connection", "close");
         assert_eq!(head_of(twice, ""), Some(close));
+        let both = Request::get("/sync").header("Connection", "close").header("Connection", "keep-alive");
+        assert_eq!(head_of(both, ""), Some(close));
         let old = || Request::get("/sync").version(Version::HTTP_10);
         assert_eq!(head_of(old(), ""), Some("GET / HTTP/1.0\r\n\r\n"));
         let lasting = old().header("Connection", "keep-alive");
         assert_eq!(head_of(lasting, ""), Some("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+        assert_eq!(head_of(old().header("Connection", "keep-alive, close"), ""), Some("GET / HTTP/1.0\r\n\r\n"));
     }
 
     #[test]

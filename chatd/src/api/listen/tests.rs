@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
@@ -440,11 +441,12 @@ fn certify(files: &ClientTlsFiles) -> RootCertStore {
     roots
 }
 
-async fn over_tls(
-    listener: &Opened,
+/// Performs the client's part of a TLS handshake.
+async fn shake(
+    stream: TcpStream,
     roots: &RootCertStore,
     version: &'static SupportedProtocolVersion,
-) -> std::io::Result<String> {
+) -> std::io::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
@@ -452,7 +454,15 @@ async fn over_tls(
         .with_root_certificates(roots.clone())
         .with_no_client_auth();
     let name = ServerName::try_from("chat.test").unwrap();
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, listener.connect().await).await?;
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+async fn over_tls(
+    listener: &Opened,
+    roots: &RootCertStore,
+    version: &'static SupportedProtocolVersion,
+) -> std::io::Result<String> {
+    let mut stream = shake(listener.connect().await, roots, version).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").await?;
     let mut heard = String::new();
     stream.read_to_string(&mut heard).await?;

@@ -1,8 +1,8 @@
 //! Requests that wait, and leave hyper for that time.
 
-use super::super::connection::run_connection;
+use super::super::connection::{run_connection, run_with_tls};
 use super::super::http1::PEEK;
-use super::super::places::{ConnectionSignal, ConnectionSlots};
+use super::super::places::{ConnectionSignal, ConnectionSlots, SlotGuard};
 use super::super::service::{ConnectionService, ListenerBackend};
 use super::*;
 use http::{Request, Version};
@@ -105,6 +105,14 @@ fn router(news: &Arc<News>) -> Router {
         .layer(Extension(Arc::clone(news)))
 }
 
+/// Returns the service of a new connection, and its place.
+fn serve(places: &Arc<ConnectionSlots>, news: &Arc<News>) -> (ConnectionService<Plain>, SlotGuard) {
+    let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let place = places.admit(peer).unwrap();
+    let backend = Arc::new(ListenerBackend { router: router(news), manner: Plain });
+    (ConnectionService::new(backend, &place, peer), place)
+}
+
 /// A connection that is served, and its client.
 struct Served {
     client: DuplexStream,
@@ -121,11 +129,8 @@ impl Served {
         let metrics = ChatMetrics::new().unwrap();
         let bounds = ListenerBounds::new(limits(), patient(), metrics.clone());
         let places = ConnectionSlots::new(ClientApi::Matrix, bounds);
-        let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let place = places.admit(peer).unwrap();
         let news = Arc::<News>::default();
-        let backend = Arc::new(ListenerBackend { router: router(&news), manner: Plain });
-        let service = ConnectionService::new(backend, &place, peer);
+        let (service, place) = serve(&places, &news);
         let (client, io) = duplex(width);
         let (told, room) = watch::channel(0);
         let io = WatchedIo { io, room: told };
@@ -181,7 +186,13 @@ async fn a_waiting_request_leaves_hyper_is_answered_and_its_connection_goes_on()
 #[tokio::test]
 async fn a_request_that_waited_is_answered_like_one_that_did_not() {
     let lasting = ["HTTP/1.1\r\nHost: t", "HTTP/1.1\r\nConnection: keep-alive", "HTTP/1.0\r\nConnection: keep-alive"];
-    let closing = ["HTTP/1.1\r\nConnection: close", "HTTP/1.1\r\nConnection: te\r\nConnection: x, CLOSE", "HTTP/1.0"];
+    let closing = [
+        "HTTP/1.1\r\nConnection: close",
+        "HTTP/1.1\r\nConnection: te\r\nConnection: x, CLOSE",
+        "HTTP/1.1\r\nConnection: close\r\nConnection: keep-alive",
+        "HTTP/1.0",
+        "HTTP/1.0\r\nConnection: close, keep-alive",
+    ];
     for (rest, lasts) in lasting.map(|rest| (rest, true)).into_iter().chain(closing.map(|rest| (rest, false))) {
         let (mut at_once, mut served) = (Served::open(WIDE), Served::open(WIDE));
         say(&mut at_once.client, &format!("GET /told {rest}\r\n\r\n")).await;
@@ -284,6 +295,35 @@ async fn requests_for_which_nothing_can_stand_wait_within_hyper() {
         assert!(first.starts_with("HTTP/1.1 200") && first.ends_with(end), "{heard}");
         assert!(second.ends_with("here"), "{heard}");
     }
+}
+
+#[tokio::test]
+async fn a_request_over_tls_waits_and_ends_with_its_client() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = ClientTlsFiles { cert: dir.path().join("tls.crt"), key: dir.path().join("tls.key") };
+    let roots = certify(&files);
+    let bounds = ListenerBounds::new(limits(), patient(), ChatMetrics::new().unwrap());
+    let news = Arc::<News>::default();
+    let (service, place) = serve(&ConnectionSlots::new(ClientApi::Matrix, bounds), &news);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    let tls = ClientTls::load(files).unwrap();
+    let ended = tokio::spawn(run_with_tls(accepted, tls, Arc::new(both()), service, place));
+    let mut client = shake(client, &roots, &TLS13).await.unwrap();
+    for _ in 0..2 {
+        say(&mut client, WAIT).await;
+        news.has_waiting(1).await;
+        news.come.notify_one();
+        assert!(hear(&mut client).await.ends_with("news"));
+        assert!(ask(&mut client, "GET /").await.ends_with("here"));
+    }
+    say(&mut client, WAIT).await;
+    news.has_waiting(1).await;
+    // Without a word: the socket closes, and TLS has not said that it would.
+    drop(client);
+    news.has_waiting(0).await;
+    tokio::time::timeout(PATIENCE, ended).await.expect("in time").expect("no panic");
 }
 
 #[tokio::test]
