@@ -138,7 +138,7 @@ impl PusherQueue {
         }
     }
 
-    /// Returns the place of a notification in the queue.
+    /// Returns the notification of this position, if it waits.
     fn item(&mut self, at: Position) -> Option<&mut QueuedPush> {
         let place = self.items.binary_search_by_key(&at, |item| item.at).ok()?;
         self.items.get_mut(place)

@@ -232,6 +232,24 @@ async fn requests_that_come_before_the_answer_are_served_after_it() {
 }
 
 #[tokio::test]
+async fn what_was_read_ahead_stays_in_order_while_one_request_after_the_other_waits() {
+    const MANY: usize = 1000;
+    // More than hyper reads at a time: when the second request leaves it, it has not taken all that was read ahead.
+    let next = "GET / HTTP/1.1\r\nHost: t\r\n\r\n".repeat(MANY);
+    let mut served = Served::open(WIDE);
+    say(&mut served.client, &format!("{WAIT}{WAIT}{next}GET / HTTP/1.1\r\nConnection: close\r\n\r\n")).await;
+    served.news.has_waiting(1).await;
+    served.news.come.notify_one();
+    assert!(hear(&mut served.client).await.ends_with("news"));
+    served.news.has_waiting(1).await;
+    served.news.come.notify_one();
+    let heard = served.hear_all().await;
+    assert_eq!((heard.matches("news").count(), heard.matches("here").count()), (1, MANY + 1));
+    assert_eq!(heard.matches("HTTP/1.1 200").count(), MANY + 2);
+    served.ends().await;
+}
+
+#[tokio::test]
 async fn answers_that_the_client_has_not_taken_are_not_lost_when_the_next_request_waits() {
     let mut served = Served::open(4096);
     say(&mut served.client, &format!("GET /long HTTP/1.1\r\nHost: t\r\n\r\n{WAIT}")).await;
