@@ -12,6 +12,8 @@ use quorate_core::proto::log::{Envelope, command::Kind};
 
 /// One in this many seeds upgrades its cluster.
 const ONE_IN: u64 = 4;
+/// Format level of room names: above everything that this build knows, so that only the newer version has it.
+const LEVEL_OF_NAMES: u32 = KnownFormat::CURRENT.level + 1;
 
 /// Version that a simulated pod runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +31,8 @@ impl PodVersion {
     pub(crate) fn format(self) -> KnownFormat {
         match self {
             Self::Only => KnownFormat::CURRENT,
-            Self::Older => KnownFormat { level: 1, level_of: level_with_names },
-            Self::Newer => KnownFormat { level: 2, level_of: level_with_names },
+            Self::Older => KnownFormat { level_of: level_with_names, ..KnownFormat::CURRENT },
+            Self::Newer => KnownFormat { level: LEVEL_OF_NAMES, level_of: level_with_names },
         }
     }
 
@@ -46,8 +48,8 @@ impl PodVersion {
 
 fn level_with_names(envelope: &Envelope) -> u32 {
     match envelope.command.as_ref().and_then(|command| command.kind.as_ref()) {
-        Some(Kind::SendEvent(event)) if event.r#type == "m.room.name" => 2,
-        _ => 1,
+        Some(Kind::SendEvent(event)) if event.r#type == "m.room.name" => LEVEL_OF_NAMES,
+        _ => (KnownFormat::CURRENT.level_of)(envelope),
     }
 }
 
@@ -67,6 +69,20 @@ pub(crate) fn plan_upgrade(seed: u64) -> Option<Vec<(SimTime, PlannedFault)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorate_core::proto::log;
+
+    #[test]
+    fn the_newer_version_alone_knows_names_and_both_know_everything_of_this_build() {
+        let [older, newer] = [PodVersion::Older, PodVersion::Newer].map(PodVersion::format);
+        let send = |event_type: &str| {
+            let send = log::SendEvent { r#type: event_type.into(), ..log::SendEvent::default() };
+            Envelope { command: Some(log::Command { kind: Some(Kind::SendEvent(send)) }), ..Envelope::default() }
+        };
+        let [name, message] = ["m.room.name", "m.room.message"].map(send);
+        assert!(newer.knows(&name) && !older.knows(&name));
+        assert!(newer.knows(&message) && older.knows(&message));
+        assert_eq!((older.level, newer.level), (KnownFormat::CURRENT.level, KnownFormat::CURRENT.level + 1));
+    }
 
     #[test]
     fn every_pod_of_a_seed_with_an_upgrade_is_upgraded_before_everything_heals() {
