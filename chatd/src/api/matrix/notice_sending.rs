@@ -96,9 +96,14 @@ async fn send_named(
     session: CallerSession,
     NamedNotice { txn_id, notice }: NamedNotice,
 ) -> Result<send::Response, MatrixError> {
-    // Two administrators may use the same transaction id.
-    let notice_id = format!("{}/{txn_id}", session.localpart);
+    let notice_id = notice_id(&session.localpart, &txn_id);
     send_notice(&context, &session, notice, notice_id).await
+}
+
+/// Returns the name of a notice: two administrators may use the same transaction id.
+fn notice_id(localpart: &str, txn_id: &str) -> String {
+    // No localpart contains a colon, so that it is clear where the transaction id begins.
+    format!("{localpart}:{txn_id}")
 }
 
 async fn send_notice(
@@ -116,4 +121,15 @@ async fn send_notice(
     let content = Bytes::from(content.get().to_owned());
     let sent = context.service.send_notice(&by, localpart, content, notice_id).await?;
     Ok(send::Response::new(event_id(sent.event_id)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_of_different_administrators_have_different_names() {
+        assert_ne!(notice_id("a", "b/c"), notice_id("a/b", "c"));
+        assert_ne!(notice_id("a", "t"), notice_id("b", "t"));
+    }
 }
