@@ -6,8 +6,9 @@
 //!
 //! Beside these models stands the simulation of whole clusters: [`world`] provides time, machines and network,
 //! [`layout`] names the machines, [`replica`] is one pod of production code, which `boot` starts, `workload` and
-//! [`faults`] act on the pods, `upgrade` brings them to another version, [`invariants`] check what must hold, [`simulation`] runs one seed and [`driver`] many,
-//! and [`story`] plays one that is written down. See `docs/simulation.md`.
+//! [`faults`] act on the pods, `upgrade` brings them to another version, [`invariants`] check what must hold,
+//! [`simulation`] runs one seed and [`driver`] many, and [`story`] plays one that is written down. See
+//! `docs/simulation.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -15,8 +15,8 @@ const ROOM_NAME: &str = "Server notices";
 const ID_BYTES: usize = 16;
 
 impl ChatService {
-    /// Sends a notice to a user, a message with this content. `notice_id` is a name that the caller chooses, so that a repeated call sends nothing
-    /// twice; if it is empty, the call has a name of its own.
+    /// Sends a notice to a user, a message with this content. `notice_id` is a name that the caller chooses, so that a
+    /// repeated call sends nothing twice; if it is empty, the call has a name of its own.
     ///
     /// # Errors
     /// [`RefusalCode::UserNotFound`](super::RefusalCode::UserNotFound) if there is no such user, or the account is closed;
