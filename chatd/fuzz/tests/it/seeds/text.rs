@@ -47,6 +47,7 @@ pub(super) fn filters() -> Vec<Vec<u8>> {
         r#"{"room":{"not_rooms":["!a:x"],"state":{"lazy_load_members":true},"timeline":{"limit":20,"types":["m.*"]}}}"#,
         r#"{"room":{"rooms":["!a:x"],"include_leave":true,"timeline":{"not_types":["m.room.*","*","a*b"],"senders":["@a:x"],"not_senders":[]}}}"#,
         r#"{"room":{"timeline":{"contains_url":true,"rooms":["!a:x"],"not_rooms":["!b:x"],"related_by_senders":["@a:x"],"related_by_rel_types":["m.thread"]}}}"#,
+        r#"{"room":{"timeline":{"org.matrix.msc3874.rel_types":["m.thread"],"org.matrix.msc3874.not_rel_types":["m.reference"]}}}"#,
         r#"{"room":{"ephemeral":{"types":["m.receipt"],"limit":0,"rooms":["!a:x"],"not_rooms":["!b:x"]}}}"#,
         "{}",
     ])
@@ -111,7 +112,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
     ];
     const QUERY: &str =
         "dir=b&limit=5&since=q1&timeout=0&username=alice&version=1&from=q1&to=q1&token=x&ts=0&user_id=@bob:a.org";
-    const BODIES: [&str; 15] = [
+    const BODIES: [&str; 16] = [
         "{}",
         r#"{"type":"m.login.password","identifier":{"type":"m.id.user","user":"alice"},"password":"x","username":"alice"}"#,
         r#"{"preset":"public_chat","name":"x","invite":["@bob:a.org"],"initial_state":[{"type":"t","state_key":"","content":{}}]}"#,
@@ -127,6 +128,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
         r#"{"app_id":"a","pushkey":"k","kind":"http","app_display_name":"x","device_display_name":"y","lang":"en","data":{"url":"https://a.org/_matrix/push/v1/notify"}}"#,
         r#"{"refresh_token":"qrt_x","nonce":"n","username":"a","password":"p","mac":"00","new_password":"x","devices":["D"],"presence":"online"}"#,
         r#"{"room_id":"!r:a.org","new_version":"11","visibility":"private","search_term":"x","typing":true,"timeout":1000,"enabled":true,"actions":["notify"],"conditions":[]}"#,
+        r#"{"user_id":"@bob:a.org","content":{"msgtype":"m.text","body":"x"},"type":"m.room.message"}"#,
     ];
     let endpoints = matrix_endpoints();
     // The last one is the server's own, and reads nothing of a request.
