@@ -1,5 +1,6 @@
 """Ends the leader: again and again, or whenever the suite asks for it."""
 
+import contextlib
 import http.server
 import shlex
 import threading
@@ -51,6 +52,7 @@ class LeaderKillSwitch:
         self.command = home / "kill-leader"
         self._cluster = cluster
         self._turn = threading.Lock()
+        self._stopped = False
         switch = self
 
         class Request(http.server.BaseHTTPRequestHandler):
@@ -59,8 +61,10 @@ class LeaderKillSwitch:
                 text = (failure or "done").encode()
                 self.send_response(500 if failure else 200)
                 self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
+                with contextlib.suppress(OSError):
+                    # A suite that fails ends its command.
+                    self.end_headers()
+                    self.wfile.write(text)
 
             def log_message(self, *_):
                 pass
@@ -76,6 +80,8 @@ class LeaderKillSwitch:
     def pull(self):
         """Kills the leader. The reason if that fails."""
         with self._turn:
+            if self._stopped:
+                return "the suite has ended"
             try:
                 self._cluster.kill_and_restart(self._leader())
             except SystemExit as failure:
@@ -92,5 +98,8 @@ class LeaderKillSwitch:
         return leader
 
     def stop(self):
+        """Waits for a pod that is being started again, as it would outlive the others, and lets no command kill another."""
         self._server.shutdown()
         self._server.server_close()
+        with self._turn:
+            self._stopped = True
