@@ -9,8 +9,15 @@ use quorate_rust_sdk_tests::{Person, UNREADABLE, lose_the_leader, messages_of};
 async fn enable_recovery(person: &Person) -> Result<String> {
     let recovery = person.client().encryption().recovery();
     let key = recovery.enable().wait_for_backups_to_upload().await.context("the recovery is enabled")?;
-    assert_eq!(recovery.state(), RecoveryState::Enabled);
+    wait_for_recovery(person).await?;
     Ok(key)
+}
+
+/// Waits until a device has all secrets: each sync may look again, and end later than what it looks for.
+async fn wait_for_recovery(person: &Person) -> Result<()> {
+    let recovery = person.client().encryption().recovery();
+    let enabled = async || anyhow::Ok((recovery.state() == RecoveryState::Enabled).then_some(()));
+    person.until("the recovery", enabled).await
 }
 
 /// Waits until all keys of a person are in the backup.
@@ -47,9 +54,8 @@ async fn a_new_device_reads_the_old_messages_with_the_recovery_key() -> Result<(
 
     let room = another.joined_room(&id).await?;
     assert_eq!(messages_of(&room).await?, vec![UNREADABLE; said.len()]);
-    let recovery = another.client().encryption().recovery();
-    recovery.recover(&key).await.context("the recovery")?;
-    assert_eq!(recovery.state(), RecoveryState::Enabled);
+    another.client().encryption().recovery().recover(&key).await.context("the recovery")?;
+    wait_for_recovery(&another).await?;
     another.client().encryption().backups().download_room_keys_for_room(&id).await.context("the keys of the room")?;
     assert_eq!(messages_of(&room).await?, said);
     let state = another.client().encryption().verification_state();
