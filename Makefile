@@ -52,13 +52,13 @@ image: build ## Build docker-archives of both images, without a container engine
 .PHONY: test nightly unit histories sim seeds fuzz doc faults charts matrix clients oracle conformance abuse soak kubernetes e2e
 test: export SOAK_SECONDS = 180
 test: export ORACLE_SEEDS = 4
-test: ## Run check and all tests below except nightly, sim, fuzz, doc, clients and conformance, some in parallel, and report times; run by continuous integration
+test: ## Run check and all tests below except nightly, histories, sim, fuzz, doc, clients and conformance, some in parallel, and report times; run by continuous integration
 	@tests/parts programs check unit+seeds charts+oracle faults+soak kubernetes+matrix+abuse e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
 nightly: export QUORATE_HISTORIES = 40
 nightly: export ORACLE_SEEDS = 200
-nightly: ## Run the long tests: 5,000 seeds alongside half an hour of soak, then 200 of the oracle, doc, clients and fuzzing; takes more than an hour
+nightly: ## Run the long tests: 5,000 seeds alongside half an hour of soak, then 200 of the oracle, 40 histories, doc, clients and fuzzing; takes more than an hour
 	@tests/parts seeds+soak oracle histories doc clients fuzz
 unit: deps-build deps-test ## Run unit, model and process tests, without the simulation seeds
 	@# Process tests mostly wait for each other's pods: twice as many threads as cores halve their time.
