@@ -149,12 +149,18 @@ async fn get_kind(
     Ok(Json(rules).into_response())
 }
 
+/// Refuses a kind of rules that does not exist.
+fn check_kind(kind: &RuleKind) -> Result<(), MatrixError> {
+    use RuleKind::{Content, Override, Room, Sender, Underride};
+    if matches!(kind, Override | Content | Room | Sender | Underride) {
+        return Ok(());
+    }
+    Err(MatrixError::invalid_param(format!("{kind} is not a kind of push rules.")))
+}
+
 /// Returns the rules of a kind as JSON.
 fn rules_of_kind(rules: &Ruleset, kind: &RuleKind) -> Result<Value, MatrixError> {
-    use RuleKind::{Content, Override, Room, Sender, Underride};
-    if !matches!(kind, Override | Content | Room | Sender | Underride) {
-        return Err(MatrixError::invalid_param(format!("{kind} is not a kind of push rules.")));
-    }
+    check_kind(kind)?;
     let mut all = serde_json::to_value(rules).map_err(|error| MatrixError::damaged("set of push rules", error))?;
     // A kind of which there are no rules is left out.
     Ok(all.get_mut(kind.as_str()).map_or_else(|| json!([]), Value::take))
@@ -167,6 +173,7 @@ async fn rule_of(
     kind: RuleKind,
     rule_id: &str,
 ) -> Result<PushRule, MatrixError> {
+    check_kind(&kind)?;
     let rules = rules_of(context, session).await?;
     let rule = rules.get(kind, rule_id).ok_or_else(|| unknown_rule(rule_id))?;
     Ok(rule.to_owned().into())
@@ -232,6 +239,7 @@ async fn delete_rule(
     request: delete_pushrule::v3::Request,
 ) -> Result<delete_pushrule::v3::Response, MatrixError> {
     let delete_pushrule::v3::Request { kind, rule_id, .. } = request;
+    check_kind(&kind)?;
     let remove = |rules: &mut Ruleset| {
         rules.remove(kind.clone(), &rule_id).map_err(|error| match error {
             RemovePushRuleError::NotFound => unknown_rule(&rule_id),
@@ -257,6 +265,7 @@ async fn set_enabled(
     request: set_pushrule_enabled::v3::Request,
 ) -> Result<set_pushrule_enabled::v3::Response, MatrixError> {
     let set_pushrule_enabled::v3::Request { kind, rule_id, enabled, .. } = request;
+    check_kind(&kind)?;
     let set = |rules: &mut Ruleset| {
         let set = rules.set_enabled(kind.clone(), &rule_id, enabled);
         set.map_err(|_| unknown_rule(&rule_id))
@@ -280,6 +289,7 @@ async fn set_actions(
     request: set_pushrule_actions::v3::Request,
 ) -> Result<set_pushrule_actions::v3::Response, MatrixError> {
     let set_pushrule_actions::v3::Request { kind, rule_id, actions, .. } = request;
+    check_kind(&kind)?;
     check_actions(&actions)?;
     let set = |rules: &mut Ruleset| {
         let set = rules.set_actions(kind.clone(), &rule_id, actions.clone());
