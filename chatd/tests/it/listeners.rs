@@ -109,7 +109,6 @@ async fn a_parked_sync_is_answered_before_the_next_request_and_ends_with_its_cli
     let alice = cluster.user(0, "alice").await;
     let (node, token) = (&cluster.nodes[0], &alice.session.access_token);
     let room = alice.create_room(0, Default::default(), "").await;
-    shows(node, "quorate_api_connections{api=\"matrix\"} 0\n").await;
     let poll = poll_for_news(node, token);
     let mut parked = connect(node.http);
     parked.write_all(poll.as_bytes()).expect("written");
