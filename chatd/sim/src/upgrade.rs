@@ -55,7 +55,7 @@ fn level_with_names(envelope: &Envelope) -> u32 {
 
 /// Plans the upgrade of a seed: each pod once, in any order, before everything heals. Returns `None` if the seed has none.
 ///
-/// It has random numbers of its own, so that seeds without an upgrade are what they would be if there were none.
+/// The plan has random numbers of its own, so that seeds without an upgrade are what they would be if there were none.
 pub(crate) fn plan_upgrade(seed: u64) -> Option<Vec<(SimTime, PlannedFault)>> {
     if seed % ONE_IN != ONE_IN - 1 {
         return None;

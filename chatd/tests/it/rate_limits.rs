@@ -49,7 +49,7 @@ impl<'c> Client<'c> {
     }
 }
 
-/// What a client like Element asks for, in the order in which it does, when somebody registers, logs in on another device
+/// Requests of a client like Element, in its order, when somebody registers, logs in on another device
 /// and sets encryption up.
 fn first_login(client: &mut Client<'_>, name: &str) {
     let user = format!("@{name}:{SERVER_NAME}");

@@ -20,7 +20,7 @@ pub(super) struct StandingArgs {
     user: String,
 }
 
-/// What becomes of the account; the rest of its standing stays as it is.
+/// New standing of the account; what is not named stays as it is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum NewStanding {
     Locked(bool),

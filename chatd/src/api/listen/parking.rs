@@ -24,7 +24,7 @@ use std::task::{Context, Poll};
 /// Request that is being served, as hyper polls it.
 type ServedCall = BoxFuture<'static, Result<Response<AnswerBody>, Infallible>>;
 
-/// What a connection of HTTP/1 and the request that hyper has of it know of each other. Both belong to one task, so
+/// State that a connection of HTTP/1 shares with the request that hyper has of it. Both belong to one task, so
 /// that nothing here is ever waited for.
 pub(super) struct ParkingDesk {
     held: Arc<TrackedConnection>,
@@ -134,7 +134,7 @@ impl<M: RequestGate> Service<Request<Incoming>> for ParkableService<M> {
 pub(super) struct ParkableCall {
     /// The request itself; `None` once it was answered.
     call: Option<ServedCall>,
-    /// Where it goes when it leaves, with what stands for it then; `None` if it stays with hyper until its answer.
+    /// Desk that keeps the request when it leaves, and its stand-in; `None` if it stays with hyper until its answer.
     parking: Option<(Arc<ParkingDesk>, StandInHead)>,
 }
 

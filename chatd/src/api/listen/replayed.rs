@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub(super) struct ReplayedIo<I> {
     io: TokioIo<I>,
     read: Bytes,
-    /// Where it is noted; `None` over HTTP/2, where nothing parks.
+    /// Desk where it is noted; `None` over HTTP/2, where nothing parks.
     desk: Option<Arc<ParkingDesk>>,
 }
 

@@ -18,7 +18,7 @@ const MAX_OPEN_BODY: usize = 16 << 10;
 
 /// Rule by which an endpoint admits its callers.
 pub(super) trait CallerAdmission: Copy + Send + Sync + 'static {
-    /// What the handler is told of the caller.
+    /// Knowledge of the caller that the handler gets.
     type Caller: Send;
 
     /// Maximum size of a body.

@@ -30,7 +30,7 @@ pub(super) fn peeking_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes.answering("room_initial_sync", WithSession, preview_room)
 }
 
-/// What the store tells of a room for its preview.
+/// Contents of a room for its preview, as the store has them.
 struct RoomPreview {
     room: RoomNumber,
     room_id: String,

@@ -6,7 +6,7 @@ use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::room::MessagesOptions;
 use matrix_sdk::ruma::events::{AnySyncMessageLikeEvent, AnySyncTimelineEvent, SyncMessageLikeEvent};
 
-/// What stands for a message that the device cannot decrypt.
+/// Text that stands for a message that the device cannot decrypt.
 pub const UNREADABLE: &str = "(cannot be decrypted)";
 
 /// Limit of the pages of a room: ten events each, and no test sends more than a few hundred.

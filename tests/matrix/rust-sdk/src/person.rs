@@ -33,7 +33,7 @@ const MAX_FAILED_SYNCS: usize = 50;
 
 const SECRET: &str = "correct horse battery staple";
 
-/// What a device has heard by `/sync`.
+/// Events that a device has heard by `/sync`.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     /// Bodies of the messages, those of the device itself among them, in the order of arrival.
