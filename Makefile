@@ -84,7 +84,7 @@ charts: deps-kubernetes build ## Run helm lint and template, and schema checks o
 	@$(ENV) dashboards/tests/check
 matrix: deps-test build ## Test three processes with matrix-nio, matrix-js-sdk and mautrix-go, unmodified
 	@$(ENV) tests/matrix/run
-clients: deps-test build ## Test with matrix-rust-sdk and iamb, unmodified, which take a quarter of an hour to build, once; part of `make nightly`
+clients: deps-test build ## Test with matrix-rust-sdk and iamb, unmodified, which take long to build, once; part of `make nightly`
 	@tests/conformance/check
 	@tests/matrix/rust-sdk/check
 	@tests/conformance/run --kill-on-request -- tests/matrix/rust-clients
