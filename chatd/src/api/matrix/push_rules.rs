@@ -173,7 +173,6 @@ async fn rule_of(
     kind: RuleKind,
     rule_id: &str,
 ) -> Result<PushRule, MatrixError> {
-    check_kind(&kind)?;
     let rules = rules_of(context, session).await?;
     let rule = rules.get(kind, rule_id).ok_or_else(|| unknown_rule(rule_id))?;
     Ok(rule.to_owned().into())
@@ -239,7 +238,6 @@ async fn delete_rule(
     request: delete_pushrule::v3::Request,
 ) -> Result<delete_pushrule::v3::Response, MatrixError> {
     let delete_pushrule::v3::Request { kind, rule_id, .. } = request;
-    check_kind(&kind)?;
     let remove = |rules: &mut Ruleset| {
         rules.remove(kind.clone(), &rule_id).map_err(|error| match error {
             RemovePushRuleError::NotFound => unknown_rule(&rule_id),
@@ -265,7 +263,6 @@ async fn set_enabled(
     request: set_pushrule_enabled::v3::Request,
 ) -> Result<set_pushrule_enabled::v3::Response, MatrixError> {
     let set_pushrule_enabled::v3::Request { kind, rule_id, enabled, .. } = request;
-    check_kind(&kind)?;
     let set = |rules: &mut Ruleset| {
         let set = rules.set_enabled(kind.clone(), &rule_id, enabled);
         set.map_err(|_| unknown_rule(&rule_id))
@@ -289,7 +286,6 @@ async fn set_actions(
     request: set_pushrule_actions::v3::Request,
 ) -> Result<set_pushrule_actions::v3::Response, MatrixError> {
     let set_pushrule_actions::v3::Request { kind, rule_id, actions, .. } = request;
-    check_kind(&kind)?;
     check_actions(&actions)?;
     let set = |rules: &mut Ruleset| {
         let set = rules.set_actions(kind.clone(), &rule_id, actions.clone());
