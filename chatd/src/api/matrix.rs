@@ -41,6 +41,7 @@ mod interactive;
 mod keys;
 mod membership;
 mod notice_sending;
+mod own_request;
 mod peeking;
 mod people;
 mod presence;

@@ -6,29 +6,23 @@ use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::keys::{key_inputs, to_raw};
+use super::own_request::{OwnEndpoint, OwnRequest};
 use super::raw_request::raw_json;
 use super::to_device::render_device_messages;
 use crate::service::{CallerSession, limits};
 use axum::Json;
-use axum::http;
 use axum::response::{IntoResponse as _, Response};
 use quorate_core::id;
 use quorate_core::proto::log::PutDehydratedDevice;
 use quorate_core::query::{DehydratedMessages, MAX_QUEUED_MESSAGES, StateView};
-use ruma::api::auth_scheme::AccessToken;
 use ruma::api::client::dehydrated_device::{
     delete_dehydrated_device::unstable as delete_device, get_dehydrated_device::unstable as get_device,
     get_events::unstable as get_events, put_dehydrated_device::unstable as put_device,
 };
-use ruma::api::error::{DeserializationError, Error};
-use ruma::api::path_builder::SinglePath;
-use ruma::api::{IncomingRequest, Metadata};
+use ruma::api::error::DeserializationError;
 use ruma::events::AnyToDeviceEvent;
 use ruma::serde::Raw;
 use serde::Serialize;
-
-/// Path of the messages.
-const EVENTS: &str = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events";
 
 pub(super) fn dehydrated_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
@@ -86,25 +80,13 @@ struct EventsRequest {
     limit: Option<String>,
 }
 
-impl Metadata for EventsRequest {
+impl OwnEndpoint for EventsRequest {
     const METHOD: http::Method = http::Method::GET;
-    const RATE_LIMITED: bool = false;
-    type Authentication = AccessToken;
-    type PathBuilder = SinglePath;
-    const PATH_BUILDER: SinglePath = SinglePath::new(EVENTS);
-}
+    const PATH: &'static str = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events";
 
-impl IncomingRequest for EventsRequest {
-    type EndpointError = Error;
-    // Never made: the answer is rendered here.
-    type OutgoingResponse = get_events::Response;
-
-    fn try_from_http_request_inner(
-        request: http::Request<&[u8]>,
-        path_args: &[&str],
-    ) -> Result<Self, DeserializationError> {
+    fn read(request: &http::Request<&[u8]>, arguments: &[&str]) -> Result<Self, DeserializationError> {
         let mut read =
-            Self { device_id: path_args.first().copied().unwrap_or_default().to_owned(), from: None, limit: None };
+            Self { device_id: arguments.first().copied().unwrap_or_default().to_owned(), from: None, limit: None };
         for (key, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
             match &*key {
                 "from" => read.from = Some(value.into_owned()),
@@ -127,7 +109,7 @@ struct EventsPage {
 async fn list_events(
     context: MatrixContext,
     session: CallerSession,
-    request: EventsRequest,
+    OwnRequest(request): OwnRequest<EventsRequest>,
 ) -> Result<Response, MatrixError> {
     let limit = match &request.limit {
         Some(limit) => limit.parse::<usize>().map_err(|_| MatrixError::invalid_param("limit is not a number."))?,

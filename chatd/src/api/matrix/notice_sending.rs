@@ -1,28 +1,24 @@
 //! Notices of the server, at the paths and in the form that tools for Synapse use
 //! (<https://element-hq.github.io/synapse/latest/admin_api/server_notices.html>).
 
+use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use super::timeline::event_id;
+use super::own_request::{OwnEndpoint, OwnRequest};
 use crate::service::CallerSession;
-use axum::http;
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use ruma::OwnedUserId;
-use ruma::api::Metadata;
-use ruma::api::auth_scheme::AccessToken;
-use ruma::api::client::message::send_message_event::v3 as send;
 use ruma::api::error::DeserializationError;
-use ruma::api::path_builder::SinglePath;
-use ruma::api::{IncomingRequest, error::Error};
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
-const PATH: &str = "/_synapse/admin/v1/send_server_notice";
-const NAMED_PATH: &str = "/_synapse/admin/v1/send_server_notice/{txn_id}";
-
 pub(super) fn notice_routes(routes: EndpointRoutes) -> EndpointRoutes {
-    routes.with_session("server_notice", send_unnamed).with_session("server_notice_named", send_named)
+    let routes = routes.answering("server_notice", WithSession, send_unnamed);
+    routes.answering("server_notice_named", WithSession, send_named)
 }
 
 /// Notice to send.
@@ -45,39 +41,20 @@ struct NamedNotice {
     notice: NoticeBody,
 }
 
-impl Metadata for UnnamedNotice {
+impl OwnEndpoint for UnnamedNotice {
     const METHOD: http::Method = http::Method::POST;
-    const RATE_LIMITED: bool = true;
-    type Authentication = AccessToken;
-    type PathBuilder = SinglePath;
-    const PATH_BUILDER: SinglePath = SinglePath::new(PATH);
-}
+    const PATH: &'static str = "/_synapse/admin/v1/send_server_notice";
 
-impl IncomingRequest for UnnamedNotice {
-    type EndpointError = Error;
-    type OutgoingResponse = send::Response;
-
-    fn try_from_http_request_inner(request: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
+    fn read(request: &http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
         Ok(Self(serde_json::from_slice(request.body())?))
     }
 }
 
-impl Metadata for NamedNotice {
+impl OwnEndpoint for NamedNotice {
     const METHOD: http::Method = http::Method::PUT;
-    const RATE_LIMITED: bool = true;
-    type Authentication = AccessToken;
-    type PathBuilder = SinglePath;
-    const PATH_BUILDER: SinglePath = SinglePath::new(NAMED_PATH);
-}
+    const PATH: &'static str = "/_synapse/admin/v1/send_server_notice/{txn_id}";
 
-impl IncomingRequest for NamedNotice {
-    type EndpointError = Error;
-    type OutgoingResponse = send::Response;
-
-    fn try_from_http_request_inner(
-        request: http::Request<&[u8]>,
-        arguments: &[&str],
-    ) -> Result<Self, DeserializationError> {
+    fn read(request: &http::Request<&[u8]>, arguments: &[&str]) -> Result<Self, DeserializationError> {
         let txn_id = arguments.first().copied().unwrap_or_default().to_owned();
         Ok(Self { txn_id, notice: serde_json::from_slice(request.body())? })
     }
@@ -86,16 +63,16 @@ impl IncomingRequest for NamedNotice {
 async fn send_unnamed(
     context: MatrixContext,
     session: CallerSession,
-    UnnamedNotice(notice): UnnamedNotice,
-) -> Result<send::Response, MatrixError> {
+    OwnRequest(UnnamedNotice(notice)): OwnRequest<UnnamedNotice>,
+) -> Result<Response, MatrixError> {
     send_notice(&context, &session, notice, String::new()).await
 }
 
 async fn send_named(
     context: MatrixContext,
     session: CallerSession,
-    NamedNotice { txn_id, notice }: NamedNotice,
-) -> Result<send::Response, MatrixError> {
+    OwnRequest(NamedNotice { txn_id, notice }): OwnRequest<NamedNotice>,
+) -> Result<Response, MatrixError> {
     let notice_id = notice_id(&session.localpart, &txn_id);
     send_notice(&context, &session, notice, notice_id).await
 }
@@ -111,7 +88,7 @@ async fn send_notice(
     session: &CallerSession,
     notice: NoticeBody,
     notice_id: String,
-) -> Result<send::Response, MatrixError> {
+) -> Result<Response, MatrixError> {
     let by = context.service.require_administrator(session).await?;
     let NoticeBody { user_id, content, event_type, state_key } = notice;
     if event_type.is_some_and(|event_type| event_type != "m.room.message") || state_key.is_some() {
@@ -120,7 +97,7 @@ async fn send_notice(
     let localpart = context.service.parse_user(user_id.as_str())?;
     let content = Bytes::from(content.get().to_owned());
     let sent = context.service.send_notice(&by, localpart, content, notice_id).await?;
-    Ok(send::Response::new(event_id(sent.event_id)?))
+    Ok(Json(json!({"event_id": sent.event_id})).into_response())
 }
 
 #[cfg(test)]

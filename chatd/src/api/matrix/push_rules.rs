@@ -5,26 +5,21 @@ use super::admission::WithSession;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
+use super::own_request::{OwnEndpoint, OwnRequest};
 use crate::push::{PUSH_RULES, default_rules, encode_rules, stored_rules};
 use crate::service::{CallerSession, RefusalCode, RequestRefusal};
 use axum::Json;
-use axum::http;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use ruma::UserId;
-use ruma::api::auth_scheme::AccessToken;
 use ruma::api::client::push::{
     PushRule, RuleKind, delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
     get_pushrules_global_scope, set_pushrule, set_pushrule_actions, set_pushrule_enabled,
 };
-use ruma::api::error::{DeserializationError, Error};
-use ruma::api::path_builder::SinglePath;
-use ruma::api::{IncomingRequest, Metadata};
+use ruma::api::error::DeserializationError;
 use ruma::push::{Action, InsertPushRuleError, NewPushRule, RemovePushRuleError, Ruleset};
 use serde_json::{Value, json};
 
-/// Path of the rules of a kind.
-const OF_KIND: &str = "/_matrix/client/v3/pushrules/global/{kind}/";
 /// Paths with a scope, a kind or a part of a rule that does not exist: those that fit to no endpoint.
 pub(super) const UNKNOWN: [&str; 2] = ["/_matrix/client/v3/pushrules/{*rest}", "/_matrix/client/r0/pushrules/{*rest}"];
 
@@ -121,28 +116,19 @@ struct KindRequest {
     kind: RuleKind,
 }
 
-impl Metadata for KindRequest {
+impl OwnEndpoint for KindRequest {
     const METHOD: http::Method = http::Method::GET;
-    const RATE_LIMITED: bool = false;
-    type Authentication = AccessToken;
-    type PathBuilder = SinglePath;
-    const PATH_BUILDER: SinglePath = SinglePath::new(OF_KIND);
-}
+    const PATH: &'static str = "/_matrix/client/v3/pushrules/global/{kind}/";
 
-impl IncomingRequest for KindRequest {
-    type EndpointError = Error;
-    // Never made: the answer is rendered here.
-    type OutgoingResponse = get_pushrules_global_scope::v3::Response;
-
-    fn try_from_http_request_inner(_: http::Request<&[u8]>, path_args: &[&str]) -> Result<Self, DeserializationError> {
-        Ok(Self { kind: RuleKind::from(path_args.first().copied().unwrap_or_default()) })
+    fn read(_: &http::Request<&[u8]>, arguments: &[&str]) -> Result<Self, DeserializationError> {
+        Ok(Self { kind: RuleKind::from(arguments.first().copied().unwrap_or_default()) })
     }
 }
 
 async fn get_kind(
     context: MatrixContext,
     session: CallerSession,
-    KindRequest { kind }: KindRequest,
+    OwnRequest(KindRequest { kind }): OwnRequest<KindRequest>,
 ) -> Result<Response, MatrixError> {
     let rules = rules_of(&context, &session).await?;
     let rules = rules_of_kind(&rules, &kind)?;

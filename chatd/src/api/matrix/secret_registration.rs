@@ -6,16 +6,11 @@ use super::admission::Anyone;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
+use super::own_request::{OwnEndpoint, OwnRequest};
 use crate::service::{NewLogin, SecretRegistration};
 use axum::Json;
-use axum::http;
 use axum::response::{IntoResponse as _, Response};
-use ruma::api::Metadata;
-use ruma::api::auth_scheme::NoAccessToken;
-use ruma::api::client::account::register::v3 as register;
 use ruma::api::error::DeserializationError;
-use ruma::api::path_builder::SinglePath;
-use ruma::api::{IncomingRequest, error::Error};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -28,20 +23,11 @@ pub(super) fn secret_registration_routes(routes: EndpointRoutes) -> EndpointRout
 /// Request for a nonce.
 struct NonceRequest;
 
-impl Metadata for NonceRequest {
+impl OwnEndpoint for NonceRequest {
     const METHOD: http::Method = http::Method::GET;
-    const RATE_LIMITED: bool = true;
-    type Authentication = NoAccessToken;
-    type PathBuilder = SinglePath;
-    const PATH_BUILDER: SinglePath = SinglePath::new(PATH);
-}
+    const PATH: &'static str = PATH;
 
-impl IncomingRequest for NonceRequest {
-    type EndpointError = Error;
-    // Never made: the answer is rendered here.
-    type OutgoingResponse = register::Response;
-
-    fn try_from_http_request_inner(_: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
+    fn read(_: &http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
         Ok(Self)
     }
 }
@@ -61,24 +47,20 @@ struct SecretRegisterRequest {
     inhibit_login: bool,
 }
 
-impl Metadata for SecretRegisterRequest {
+impl OwnEndpoint for SecretRegisterRequest {
     const METHOD: http::Method = http::Method::POST;
-    const RATE_LIMITED: bool = true;
-    type Authentication = NoAccessToken;
-    type PathBuilder = SinglePath;
-    const PATH_BUILDER: SinglePath = SinglePath::new(PATH);
-}
+    const PATH: &'static str = PATH;
 
-impl IncomingRequest for SecretRegisterRequest {
-    type EndpointError = Error;
-    type OutgoingResponse = register::Response;
-
-    fn try_from_http_request_inner(request: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
+    fn read(request: &http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
         Ok(serde_json::from_slice(request.body())?)
     }
 }
 
-async fn give_nonce(context: MatrixContext, (): (), _request: NonceRequest) -> Result<Response, MatrixError> {
+async fn give_nonce(
+    context: MatrixContext,
+    (): (),
+    _request: OwnRequest<NonceRequest>,
+) -> Result<Response, MatrixError> {
     context.service.admit_stranger(context.caller)?;
     let nonce = context.service.registration_nonce().await?;
     Ok(Json(json!({"nonce": nonce})).into_response())
@@ -87,7 +69,7 @@ async fn give_nonce(context: MatrixContext, (): (), _request: NonceRequest) -> R
 async fn register_with_secret(
     context: MatrixContext,
     (): (),
-    request: SecretRegisterRequest,
+    OwnRequest(request): OwnRequest<SecretRegisterRequest>,
 ) -> Result<Response, MatrixError> {
     context.service.admit_stranger(context.caller)?;
     let SecretRegisterRequest { nonce, username, password, admin, user_type, mac, inhibit_login } = request;

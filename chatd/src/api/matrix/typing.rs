@@ -5,29 +5,23 @@ use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use crate::service::CallerSession;
+use ruma::api::IncomingRequest;
 use ruma::api::client::typing::create_typing_event::v3 as api;
 use ruma::api::error::DeserializationError;
-use ruma::api::{IncomingRequest, Metadata};
 use serde_json::Value;
 use std::borrow::Cow;
 
 /// Time for which a user types if the client does not say: as Synapse has it, which clients are written for.
 const DEFAULT_TIMEOUT_MS: u64 = 30_000;
 
-/// Request of ruma's type, in which the timeout need not be given: the specification requires only `typing`.
-struct TypingRequest(api::Request);
+/// A request in which the timeout need not be given: the specification requires only `typing`.
+struct WithTimeout<T>(T);
 
-impl Metadata for TypingRequest {
-    const METHOD: http::Method = api::Request::METHOD;
-    const RATE_LIMITED: bool = api::Request::RATE_LIMITED;
-    type Authentication = <api::Request as Metadata>::Authentication;
-    type PathBuilder = <api::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = api::Request::PATH_BUILDER;
-}
+endpoint_of_inner!(WithTimeout);
 
-impl IncomingRequest for TypingRequest {
-    type EndpointError = <api::Request as IncomingRequest>::EndpointError;
-    type OutgoingResponse = <api::Request as IncomingRequest>::OutgoingResponse;
+impl<T: IncomingRequest> IncomingRequest for WithTimeout<T> {
+    type EndpointError = T::EndpointError;
+    type OutgoingResponse = T::OutgoingResponse;
 
     fn try_from_http_request_inner(
         request: http::Request<&[u8]>,
@@ -36,7 +30,7 @@ impl IncomingRequest for TypingRequest {
         let (parts, body) = request.into_parts();
         let body = with_timeout(body);
         let request = http::Request::from_parts(parts, body.as_ref());
-        api::Request::try_from_http_request_inner(request, path_args).map(Self)
+        T::try_from_http_request_inner(request, path_args).map(Self)
     }
 }
 
@@ -57,7 +51,7 @@ pub(super) fn typing_routes(routes: EndpointRoutes) -> EndpointRoutes {
 async fn set_typing(
     context: MatrixContext,
     session: CallerSession,
-    TypingRequest(request): TypingRequest,
+    WithTimeout(request): WithTimeout<api::Request>,
 ) -> Result<api::Response, MatrixError> {
     check_own_account(&session, &request.user_id)?;
     let typing = match request.state {
