@@ -22,6 +22,17 @@ pub enum Administrator {
     Account(CallerSession),
 }
 
+impl Administrator {
+    /// Returns the name under which the administrator acts: that in the certificate, or the localpart of the account.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Certificate(name) => name,
+            Self::Account(session) => &session.localpart,
+        }
+    }
+}
+
 impl fmt::Display for Administrator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,19 +1,17 @@
 //! Administration on any of three pods: by certificate through `quorate.admin.v1`, and by an administrator's account
 //! through the Matrix API.
 
+use crate::support::administrator::{root, shared_secret};
 use crate::support::cluster::Cluster;
 use crate::support::eventually;
 use crate::support::matrix::{MatrixUser, call_as, escape};
 use crate::support::process::Node;
 use quorate_wire::admin::v1 as admin;
 use quorate_wire::admin::v1::moderation_client::ModerationClient;
-use ring::hmac;
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use tonic::Code;
 use tonic::transport::Channel;
 
-const SECRET: &str = "complement";
 const PASSWORD: &str = "a password";
 
 /// Returns a client of the administrative API of node `n`.
@@ -23,28 +21,8 @@ async fn moderation(cluster: &Cluster, n: usize) -> ModerationClient<Channel> {
 
 /// Starts three pods without rate limits that know the secret of [`root`]; the directory keeps its file.
 async fn cluster_with_secret(settings: &str) -> (Cluster, tempfile::TempDir) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("secret");
-    std::fs::write(&file, SECRET).expect("written");
-    let accounts = format!("accounts: {{sharedSecretFile: '{}'}}", file.display());
-    (Cluster::start(&format!("rateLimit: {{enabled: false}}\n{accounts}\n{settings}")).await, dir)
-}
-
-/// Registers an administrator with the shared secret.
-fn root(node: &Node) -> MatrixUser {
-    const PATH: &str = "/_synapse/admin/v1/register";
-    let nonce = node.ask("GET", PATH, "", "", "")["nonce"].as_str().expect("a nonce").to_owned();
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET.as_bytes());
-    let tag = hmac::sign(&key, format!("{nonce}\0root\0{PASSWORD}\0admin").as_bytes());
-    let mac = tag.as_ref().iter().fold(String::new(), |mut mac, byte| {
-        write!(mac, "{byte:02x}").expect("written");
-        mac
-    });
-    let body = json!({"nonce": nonce, "username": "root", "password": PASSWORD, "admin": true, "mac": mac});
-    let (status, made) = call_as(node, "", "POST", PATH, &body);
-    assert_eq!(status, 200, "{made}");
-    let token = made["access_token"].as_str().expect("a token").to_owned();
-    MatrixUser { node: node.clone(), id: "@root:chat.test".into(), token }
+    let (secret, dir) = shared_secret();
+    (Cluster::start(&format!("rateLimit: {{enabled: false}}\n{secret}\n{settings}")).await, dir)
 }
 
 fn log_in(node: &Node, name: &str, password: &str) -> (u16, Value) {
@@ -79,7 +57,9 @@ async fn a_locked_or_suspended_account_is_so_on_every_pod_until_it_is_freed() {
     // Who is no administrator learns nothing, not even who exists.
     for path in [lock, "/_matrix/client/v1/admin/lock/@nobody:chat.test"] {
         assert_eq!(code(&through(three, &bob, "GET", path, &Value::Null)), (403, "M_FORBIDDEN"), "{path}");
-        assert_eq!(code(&through(three, &bob, "PUT", path, &json!({"locked": true}))), (403, "M_FORBIDDEN"), "{path}");
+        for body in [json!({"locked": true}), json!({})] {
+            assert_eq!(code(&through(three, &bob, "PUT", path, &body)), (403, "M_FORBIDDEN"), "{path}");
+        }
     }
     for (user, expected) in [
         ("@nobody:chat.test", (404, "M_NOT_FOUND")),
@@ -327,7 +307,10 @@ fn notice_by_path_of_synapse(cluster: &Cluster, alice: &MatrixUser, room: &str) 
     let [one, two, three] = &cluster.nodes[..] else { panic!("three nodes") };
     let root = root(one);
     let notice = json!({"user_id": alice.id, "content": {"msgtype": "m.text", "body": "by path"}});
-    assert_eq!(code(&through(two, alice, "POST", PATH, &notice)), (403, "M_FORBIDDEN"));
+    for body in [&notice, &json!({})] {
+        assert_eq!(code(&through(two, alice, "POST", PATH, body)), (403, "M_FORBIDDEN"), "whatever the body is");
+    }
+    assert_eq!(code(&through(two, &root, "POST", PATH, &json!({}))), (400, "M_BAD_JSON"));
     let named = format!("{PATH}/t1");
     let (status, first) = through(two, &root, "PUT", &named, &notice);
     assert_eq!(status, 200, "{first}");

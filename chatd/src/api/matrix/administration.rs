@@ -1,12 +1,13 @@
 //! Endpoints of administrators: who somebody is, and whether an account is locked or suspended.
 //!
-//! The caller's right is checked before the account is looked up, so that nobody else learns which accounts exist.
+//! The caller's right is checked first, so that nobody else learns which accounts exist.
 
 use super::account::user_id;
+use super::admission::AsAdministrator;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use crate::service::CallerSession;
+use crate::service::{Administrator, CallerSession};
 use quorate_core::query::DeviceInfo;
 use ruma::api::client::admin::get_user_info::v3 as whois;
 use ruma::api::client::admin::{is_user_locked, is_user_suspended, lock_user, suspend_user};
@@ -15,10 +16,10 @@ use ruma::{MilliSecondsSinceUnixEpoch, UInt};
 pub(super) fn administration_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .with_session("admin_whois", describe_user)
-        .with_session("admin_lock_get", show_lock)
-        .with_session("admin_lock_set", set_lock)
-        .with_session("admin_suspend_get", show_suspension)
-        .with_session("admin_suspend_set", set_suspension)
+        .admitting("admin_lock_get", AsAdministrator, show_lock)
+        .admitting("admin_lock_set", AsAdministrator, set_lock)
+        .admitting("admin_suspend_get", AsAdministrator, show_suspension)
+        .admitting("admin_suspend_set", AsAdministrator, set_suspension)
 }
 
 async fn describe_user(
@@ -54,10 +55,9 @@ fn describe_device(device: DeviceInfo) -> (String, whois::DeviceInfo) {
 
 async fn show_lock(
     context: MatrixContext,
-    session: CallerSession,
+    by: Administrator,
     request: is_user_locked::v1::Request,
 ) -> Result<is_user_locked::v1::Response, MatrixError> {
-    let by = context.service.require_administrator(&session).await?;
     let localpart = context.service.parse_user(request.user_id.as_str())?;
     let account = context.service.open_account(&by, &localpart).await?;
     Ok(is_user_locked::v1::Response::new(account.standing.locked))
@@ -65,10 +65,9 @@ async fn show_lock(
 
 async fn set_lock(
     context: MatrixContext,
-    session: CallerSession,
+    by: Administrator,
     request: lock_user::v1::Request,
 ) -> Result<lock_user::v1::Response, MatrixError> {
-    let by = context.service.require_administrator(&session).await?;
     let localpart = context.service.parse_user(request.user_id.as_str())?;
     let account = context.service.set_standing(&by, &localpart, Some(request.locked), None).await?;
     Ok(lock_user::v1::Response::new(account.standing.locked))
@@ -76,10 +75,9 @@ async fn set_lock(
 
 async fn show_suspension(
     context: MatrixContext,
-    session: CallerSession,
+    by: Administrator,
     request: is_user_suspended::v1::Request,
 ) -> Result<is_user_suspended::v1::Response, MatrixError> {
-    let by = context.service.require_administrator(&session).await?;
     let localpart = context.service.parse_user(request.user_id.as_str())?;
     let account = context.service.open_account(&by, &localpart).await?;
     Ok(is_user_suspended::v1::Response::new(account.standing.suspended))
@@ -87,10 +85,9 @@ async fn show_suspension(
 
 async fn set_suspension(
     context: MatrixContext,
-    session: CallerSession,
+    by: Administrator,
     request: suspend_user::v1::Request,
 ) -> Result<suspend_user::v1::Response, MatrixError> {
-    let by = context.service.require_administrator(&session).await?;
     let localpart = context.service.parse_user(request.user_id.as_str())?;
     let account = context.service.set_standing(&by, &localpart, None, Some(request.suspended)).await?;
     Ok(suspend_user::v1::Response::new(account.standing.suspended))

@@ -1,11 +1,13 @@
 //! Admission of callers to the endpoints, before a byte of the body is read: who may call, and what the handler is told of
 //! the caller.
 
+pub(super) use SessionAdmission::{EvenLocked, WithSession};
+
 use super::context::MatrixContext;
 use super::error::MatrixError;
 use crate::api::bearer;
 use crate::api::listen::CallerConnection;
-use crate::service::{CallerSession, ReadConsistency};
+use crate::service::{Administrator, CallerSession, ReadConsistency};
 use axum::extract::Request;
 use axum::http::header;
 
@@ -34,9 +36,14 @@ pub(super) trait CallerAdmission: Copy + Send + Sync + 'static {
 
 /// Admission of callers with a session.
 #[derive(Clone, Copy)]
-pub(super) struct WithSession;
+pub(super) enum SessionAdmission {
+    /// Admission unless their account is locked.
+    WithSession,
+    /// Admission even if their account is locked.
+    EvenLocked,
+}
 
-impl CallerAdmission for WithSession {
+impl CallerAdmission for SessionAdmission {
     type Caller = CallerSession;
 
     const BODY_LIMIT: usize = MAX_BODY;
@@ -46,17 +53,20 @@ impl CallerAdmission for WithSession {
         context: MatrixContext,
         credentials: RequestCredentials,
     ) -> Result<(MatrixContext, CallerSession), MatrixError> {
-        let session = credentials.session(&context).await?;
+        let session = match self {
+            Self::WithSession => credentials.session(&context).await?,
+            Self::EvenLocked => credentials.session_even_locked(&context).await?,
+        };
         Ok((context_of(&session, context), session))
     }
 }
 
-/// Admission of callers with a session, even if their account is locked.
+/// Admission of administrators with a session. Others are not even told what is wrong with their request.
 #[derive(Clone, Copy)]
-pub(super) struct EvenLocked;
+pub(super) struct AsAdministrator;
 
-impl CallerAdmission for EvenLocked {
-    type Caller = CallerSession;
+impl CallerAdmission for AsAdministrator {
+    type Caller = Administrator;
 
     const BODY_LIMIT: usize = MAX_BODY;
 
@@ -64,9 +74,10 @@ impl CallerAdmission for EvenLocked {
         self,
         context: MatrixContext,
         credentials: RequestCredentials,
-    ) -> Result<(MatrixContext, CallerSession), MatrixError> {
-        let session = credentials.session_even_locked(&context).await?;
-        Ok((context_of(&session, context), session))
+    ) -> Result<(MatrixContext, Administrator), MatrixError> {
+        let (context, session) = WithSession.admit(context, credentials).await?;
+        let administrator = context.service.require_administrator(&session).await?;
+        Ok((context, administrator))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Conversion of HTTP requests to ruma's types and back. Routes come from ruma's metadata, so that every path a version
 //! of the spec knows is served; callers ([`admission`](super::admission)), sizes and JSON are checked in one place.
 
-use super::admission::{Anyone, CallerAdmission, RequestCredentials, WithSession};
+use super::admission::{Anyone, CallerAdmission, RequestCredentials, SessionAdmission, WithSession};
 use super::context::MatrixContext;
 use super::error::MatrixError;
 use super::fresh::AnswerFreshness;
@@ -107,7 +107,7 @@ impl EndpointRoutes {
                 let admitted = Box::pin(WithSession.admit(context, RequestCredentials::of(&request)));
                 let (context, session) = admitted.await?;
                 let context = MatrixContext { connection: request.extensions().get().cloned(), ..context };
-                let read = Box::pin(read_request::<T>(path, request, accept_any_body, WithSession::BODY_LIMIT));
+                let read = Box::pin(read_request::<T>(path, request, accept_any_body, SessionAdmission::BODY_LIMIT));
                 let typed = Box::new(read.await?);
                 handler(context, session, typed).await
             }

@@ -1,12 +1,12 @@
 //! Notices of the server, at the paths and in the form that tools for Synapse use
 //! (<https://element-hq.github.io/synapse/latest/admin_api/server_notices.html>).
 
-use super::admission::WithSession;
+use super::admission::AsAdministrator;
 use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::own_request::{OwnEndpoint, OwnRequest};
-use crate::service::CallerSession;
+use crate::service::Administrator;
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -17,8 +17,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 pub(super) fn notice_routes(routes: EndpointRoutes) -> EndpointRoutes {
-    let routes = routes.answering("server_notice", WithSession, send_unnamed);
-    routes.answering("server_notice_named", WithSession, send_named)
+    let routes = routes.answering("server_notice", AsAdministrator, send_unnamed);
+    routes.answering("server_notice_named", AsAdministrator, send_named)
 }
 
 /// Notice to send.
@@ -62,19 +62,19 @@ impl OwnEndpoint for NamedNotice {
 
 async fn send_unnamed(
     context: MatrixContext,
-    session: CallerSession,
+    by: Administrator,
     OwnRequest(UnnamedNotice(notice)): OwnRequest<UnnamedNotice>,
 ) -> Result<Response, MatrixError> {
-    send_notice(&context, &session, notice, String::new()).await
+    send_notice(&context, &by, notice, String::new()).await
 }
 
 async fn send_named(
     context: MatrixContext,
-    session: CallerSession,
+    by: Administrator,
     OwnRequest(NamedNotice { txn_id, notice }): OwnRequest<NamedNotice>,
 ) -> Result<Response, MatrixError> {
-    let notice_id = notice_id(&session.localpart, &txn_id);
-    send_notice(&context, &session, notice, notice_id).await
+    let notice_id = notice_id(by.name(), &txn_id);
+    send_notice(&context, &by, notice, notice_id).await
 }
 
 /// Returns the name of a notice: two administrators may use the same transaction id.
@@ -85,18 +85,17 @@ fn notice_id(localpart: &str, txn_id: &str) -> String {
 
 async fn send_notice(
     context: &MatrixContext,
-    session: &CallerSession,
+    by: &Administrator,
     notice: NoticeBody,
     notice_id: String,
 ) -> Result<Response, MatrixError> {
-    let by = context.service.require_administrator(session).await?;
     let NoticeBody { user_id, content, event_type, state_key } = notice;
     if event_type.is_some_and(|event_type| event_type != "m.room.message") || state_key.is_some() {
         return Err(MatrixError::invalid_param("A notice is a message: leave out \"type\" and \"state_key\"."));
     }
     let localpart = context.service.parse_user(user_id.as_str())?;
     let content = Bytes::from(content.get().to_owned());
-    let sent = context.service.send_notice(&by, localpart, content, notice_id).await?;
+    let sent = context.service.send_notice(by, localpart, content, notice_id).await?;
     Ok(Json(json!({"event_id": sent.event_id})).into_response())
 }
 

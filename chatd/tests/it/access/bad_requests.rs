@@ -9,7 +9,8 @@ use super::bad_paths::{BadArgument, bad_arguments, bad_queries};
 use super::places::{Places, Room};
 use super::raw_http::{BadRequest, RawBody, SECRET};
 use super::{Caller, bad_messages, http};
-use crate::support::matrix::single_node;
+use crate::support::administrator::{root, shared_secret};
+use crate::support::matrix::single_node_with;
 use crate::support::process::Node;
 use quorate_chatd::api::matrix::{MatrixEndpoint, matrix_endpoints};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +20,15 @@ use std::thread;
 const READS_NO_BODY: &str = "quorateStatus";
 /// Endpoints that end the session: each attack on them gets one of its own.
 const END_SESSIONS: [&str; 3] = ["logout", "logout_all", "deactivate"];
+/// Endpoints for administrators: others are refused before it is seen what is wrong with a request.
+const FOR_ADMINISTRATORS: [&str; 6] = [
+    "admin_lock_get",
+    "admin_lock_set",
+    "admin_suspend_get",
+    "admin_suspend_set",
+    "server_notice",
+    "server_notice_named",
+];
 /// Number of requests that are under way at once.
 const AT_ONCE: usize = 8;
 /// Number of findings that are shown.
@@ -27,6 +37,7 @@ const SHOWN: usize = 40;
 const FINE: &[(u16, &str)] = &[(200, "")];
 const NO_METHOD: &[(u16, &str)] = &[(405, "M_UNRECOGNIZED")];
 const NO_ENDPOINT: &[(u16, &str)] = &[(404, "M_UNRECOGNIZED")];
+const NO_RIGHT: &[(u16, &str)] = &[(403, "M_FORBIDDEN")];
 /// Any answer that is no fault.
 const ANY: &[(u16, &str)] = &[];
 
@@ -41,8 +52,13 @@ struct Attacker<'p> {
 }
 
 impl<'p> Attacker<'p> {
-    /// Returns a user in a room of its own, whose requests reach everything that a right leads to.
+    /// Returns a user in a room of its own, or an administrator where only those have a right: the requests reach
+    /// everything that a right leads to.
     fn at_home(places: &'p Places, endpoint: &MatrixEndpoint) -> Self {
+        if is_for_administrators(endpoint) {
+            // About somebody who makes no requests: the account is locked by some of these.
+            return Self { places, name: "victim", token: places.administrator.clone(), room: places.nowhere() };
+        }
         let token = if END_SESSIONS.contains(&endpoint.name) {
             http::register(&places.node, &format!("leaver-{}", places.number()))
         } else {
@@ -144,6 +160,10 @@ fn is_about_a_room(endpoint: &MatrixEndpoint) -> bool {
     endpoint.path.contains("{room_id")
 }
 
+fn is_for_administrators(endpoint: &MatrixEndpoint) -> bool {
+    FOR_ADMINISTRATORS.contains(&endpoint.name)
+}
+
 fn is_argument(segment: &str) -> bool {
     segment.starts_with('{')
 }
@@ -161,6 +181,10 @@ fn requests_to(places: &Places, endpoint: &MatrixEndpoint, all: &[MatrixEndpoint
     let nobody = Attacker::nobody(places);
     let mut requests: Vec<_> = refused_everywhere().into_iter().map(|bad| guest.with_body(endpoint, bad)).collect();
     requests.push(nobody.with_body(endpoint, too_large_for_strangers()));
+    if is_for_administrators(endpoint) {
+        let bad = refused_everywhere().into_iter().chain(distorted(&stranger.good_body(endpoint)));
+        requests.extend(bad.map(|bad| stranger.with_body(endpoint, BadBody { answers: NO_RIGHT, ..bad })));
+    }
     for attacker in [&guest, &nobody] {
         requests.extend(attacker.with_bad_addresses(endpoint, all));
     }
@@ -213,9 +237,11 @@ fn findings(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_bad_request_to_any_endpoint_causes_a_fault_or_a_leak() {
-    let cluster = single_node().await;
+    let (secret, _dir) = shared_secret();
+    let cluster = single_node_with(&secret).await;
     let node = &cluster.nodes[0];
-    let places = Places::new(node, String::new());
+    let mut places = Places::new(node, String::new());
+    places.administrator = root(node).token;
     places.hide(SECRET);
     let endpoints = matrix_endpoints();
     assert!(endpoints.len() > 100, "{endpoints:?}");

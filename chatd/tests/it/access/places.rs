@@ -17,6 +17,8 @@ pub(super) struct Places {
     pub(super) node: Node,
     tokens: BTreeMap<&'static str, String>,
     expired: String,
+    /// Token of an administrator; empty if there is none.
+    pub(super) administrator: String,
     /// Room for calls that change nothing.
     pub(super) shared: Room,
     /// Room whose last call was refused, so that it is as good as new.
@@ -45,6 +47,7 @@ impl Places {
             node: node.clone(),
             tokens,
             expired,
+            administrator: String::new(),
             shared: nowhere,
             spare: Mutex::default(),
             filter_id: String::new(),

@@ -23,7 +23,12 @@ pub fn call_as(node: &Node, token: &str, method: &str, path: &str, body: &Value)
 
 /// Starts one node without rate limits, ready for users.
 pub async fn single_node() -> Cluster {
-    let cluster = Cluster::uninitialised(1, "rateLimit: {enabled: false}");
+    single_node_with("").await
+}
+
+/// Starts one node like [`single_node`], with further settings.
+pub async fn single_node_with(settings: &str) -> Cluster {
+    let cluster = Cluster::uninitialised(1, &format!("rateLimit: {{enabled: false}}\n{settings}"));
     cluster.initialise().await;
     cluster.all_ready().await;
     cluster

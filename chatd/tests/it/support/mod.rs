@@ -1,5 +1,6 @@
 //! Processes of the real binary, with real certificates, on free loopback ports.
 
+pub mod administrator;
 pub mod certificates;
 pub mod client;
 pub mod cluster;
