@@ -2,9 +2,11 @@
 
 use crate::support::client::{User, detail, message, said};
 use crate::support::cluster::Cluster;
+use crate::support::matrix::MatrixUser;
 use crate::support::{PATIENCE, eventually};
 use quorate_wire::chat::v1::create_room_request::Preset;
 use quorate_wire::chat::v1::*;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 use tonic::Streaming;
 
@@ -98,4 +100,20 @@ async fn streams_end_with_their_session_on_every_pod_however_busy_they_are() {
     }
     let late = bob.client(2).send(bob.asks(message(&room, "late", "late"))).await.expect_err("a refusal");
     assert_eq!(detail(&late).code(), ErrorCode::Unauthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_sync_after_a_logout_is_refused_on_every_pod() {
+    let cluster = Cluster::start("rateLimit: {enabled: false}").await;
+    let alice = MatrixUser::register(&cluster.nodes[0], "alice");
+    // Again and again, because a session that is still taken for alive would be so only now and then.
+    for n in 0..30 {
+        let (phone, _) = alice.log_in(None);
+        let elsewhere = MatrixUser { node: cluster.nodes[1 + n % 2].clone(), ..phone.clone() };
+        // From now on this pod knows the session in memory.
+        elsewhere.get("v3/account/whoami");
+        phone.must("POST", "v3/logout", &json!({}));
+        let refused = elsewhere.refused("GET", "v3/sync?timeout=0", &Value::Null);
+        assert_eq!(refused, (401, "M_UNKNOWN_TOKEN".into()), "logout {n}");
+    }
 }

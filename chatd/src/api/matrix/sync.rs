@@ -135,15 +135,15 @@ async fn answer_sync(
     let mut ephemeral = EphemeralPart::new(context, session, filter.clone(), token);
     let mut poll = SyncPoll::open(context, session, token, full_state, filter);
     let mut parked = false;
-    let mut ends_in = session.ends_in(context.service.now_ms());
     loop {
         let response = Box::pin(poll.look()).await?;
         let news = Box::pin(ephemeral.look(poll.rooms(), &response)).await?;
-        if parked {
-            // After the look: what was applied after a logout is not given to its session.
+        // After the look, for which even the first may have waited: what was applied after a logout is not given to its
+        // session.
+        let ends_in = {
             let valid = Box::pin(context.service.revalidate(session)).await?;
-            ends_in = valid.ends_in(context.service.now_ms());
-        }
+            valid.ends_in(context.service.now_ms())
+        };
         let why = if at_once {
             Some(SyncAnswer::Initial)
         } else if !response.is_empty() || !news.is_empty() {
