@@ -8,10 +8,11 @@ from chatd_process import LISTENERS, ChatdProcess, free_ports, run_chatctl, stop
 NAMES = ["a", "b", "c"]
 # The name by which suites call the homeserver that they test.
 SERVER_NAME = "hs1"
-# What suites need: anyone may register, and a user sends as fast as they like. The one place for it.
+# What suites need: anyone may register, a user sends as fast as they like, and notices come from the user whom Complement knows. The
+# one place for it.
 SETTINGS = """registration: open
 rateLimit: {enabled: false}
-accounts: {sharedSecretFile: "%s"}
+accounts: {sharedSecretFile: "%s", noticesUser: _server}
 """
 # The secret with which suites register administrators.
 SHARED_SECRET = "complement"
