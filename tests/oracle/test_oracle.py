@@ -39,6 +39,19 @@ class Plans(unittest.TestCase):
         self.assertEqual(Step("alice", "GET", "/v3/directory/room/%23a%3Ahs1").label, "GET /directory/room/*")
 
 
+    def test_the_syncs_of_who_has_changed_the_profile_are_told_apart(self):
+        changed, told = set(), set()
+        for step in make_plan(5, 80):
+            if step.path == "/v3/sync":
+                told.add((step.actor, step.actor in changed, "?renamed" in step.label))
+            elif step.settles and f"@{step.actor}:" in step.path:
+                changed.add(step.actor)
+        self.assertEqual({each for each in told if each[1] != each[2]}, set())
+        self.assertEqual({each for each in told if each[0] == "bob-5"}, {("bob-5", False, False), ("bob-5", True, True)})
+        whole = Step("bob-5", "GET", "/v3/sync", query={"full_state": "true"}, renamed=True)
+        self.assertEqual(whole.label, "GET /sync?first?renamed?full_state")
+
+
 class Answers(unittest.TestCase):
     def test_ids_times_and_tokens_may_differ(self):
         other = sync(event("$zz", origin_server_ts=9), room="!x:hs1")
@@ -100,6 +113,11 @@ class Explanations(unittest.TestCase):
         table = self.table('[[difference]]\nfewer = true\nkind = "synapse"\nreason = "r"\n')
         found = [Difference("GET /sync", "n", *pair) for pair in (("2", "1"), ("1", "2"), ("2", "(missing)"))]
         self.assertEqual([table.explain(each) is not None for each in found], [True, False, False])
+
+    def test_an_entry_for_more_explains_no_smaller_number(self):
+        table = self.table('[[difference]]\nmore = true\nkind = "choice"\nreason = "r"\n')
+        found = [Difference("GET /sync", "n", *pair) for pair in (("2", "1"), ("1", "2"), ("(missing)", "2"))]
+        self.assertEqual([table.explain(each) is not None for each in found], [False, True, False])
 
     def test_an_entry_without_a_reason_or_with_a_word_too_many_is_refused(self):
         for fields in ('kind = "choice"', 'kind = "other"\nreason = "so"', 'kind = "bug"\nreason = "so"\nwhere = "x"'):

@@ -9,7 +9,7 @@ def profile(world):
     who = world.anybody()
     user = world.user(who if world.chance(80) else None)
     at = f"/v3/profile/{user}"
-    yield world.pick(
+    step = world.pick(
         Step(who, "PUT", f"{at}/displayname", {"displayname": f"Name {world.count}"}, settles=True),
         Step(who, "PUT", f"{at}/avatar_url", {"avatar_url": f"mxc://hs1/{world.count}"}, settles=True),
         Step(who, "PUT", f"{at}/m.tz", {"m.tz": "Europe/Berlin"}),
@@ -17,6 +17,9 @@ def profile(world):
         Step(who, "GET", f"{at}/{world.pick('displayname', 'avatar_url', 'm.tz')}"),
         Step(who, "DELETE", f"{at}/{world.pick('displayname', 'avatar_url', 'm.tz')}", settles=True),
     )
+    if step.settles and user == world.user(who):
+        world.renamed.add(who)
+    yield step
 
 
 @action(5)

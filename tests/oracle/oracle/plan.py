@@ -22,6 +22,8 @@ class World:
         self.members = {}
         self.events = {}
         self.tokens = {}
+        # Who has changed the own profile, and so has new member events.
+        self.renamed = set()
         self.count = 0
 
     def pick(self, *choices):

@@ -83,4 +83,4 @@ def sync(world):
     if world.chance(8):
         query["full_state"] = "true"
     world.tokens[who] = f"at {world.fresh()}"
-    yield Step(who, "GET", "/v3/sync", query=query, binds={world.tokens[who]: "next_batch"})
+    yield Step(who, "GET", "/v3/sync", query=query, binds={world.tokens[who]: "next_batch"}, renamed=who in world.renamed)

@@ -18,6 +18,8 @@ class Step:
     unordered: bool = False
     # A change of the profile, which reaches the rooms of the actor later.
     settles: bool = False
+    # The actor has changed the own profile before.
+    renamed: bool = False
 
     @property
     def names_event(self):
@@ -33,13 +35,13 @@ class Step:
 
     @property
     def _variant(self):
-        """What is asked of a sync: each asks for other things."""
+        """What is asked of a sync, and by whom: each asks for other things."""
         if self.path != "/v3/sync":
             return ""
         wanted = self.query.get("filter", "")
         found = {
             "?first": "since" not in self.query, "?lazy": "lazy_load_members" in wanted, "?types": '"timeline": {"types"' in wanted,
-            "?full_state": "full_state" in self.query,
+            "?renamed": self.renamed, "?full_state": "full_state" in self.query,
         }
         return "".join(name for name, holds in found.items() if holds)
 

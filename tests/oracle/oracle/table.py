@@ -33,13 +33,15 @@ class Entry:
     """Patterns are those of shells, but brackets are themselves."""
 
     def __init__(self, fields):
-        unknown = set(fields) - {"request", "at", "synapse", "quorate", "fewer", "kind", "reason", "harmless"}
+        unknown = set(fields) - {"request", "at", "synapse", "quorate", "fewer", "more", "kind", "reason", "harmless"}
         if unknown or fields.get("kind") not in KINDS or not fields.get("reason"):
             raise SystemExit(f"differences.toml: wrong entry {fields}")
         self.kind, self.reason = fields["kind"], fields["reason"]
         self._patterns = {key: fields.get(key, "*") for key in ("request", "at", "synapse", "quorate")}
         # Whether only numbers are explained that are smaller in Quorate.
         self.fewer = fields.get("fewer", False)
+        # Or only those that are greater.
+        self.more = fields.get("more", False)
         # Whether the worlds stay alike although only one of them accepted the request.
         self.harmless = fields.get("harmless", False)
         self.uses = 0
@@ -47,6 +49,8 @@ class Entry:
     def matches(self, difference):
         found = {"request": difference.label, "at": difference.at, "synapse": difference.synapse, "quorate": difference.quorate}
         if self.fewer and not is_fewer(difference.quorate, difference.synapse):
+            return False
+        if self.more and not is_fewer(difference.synapse, difference.quorate):
             return False
         return all(matches(found[key], pattern) for key, pattern in self._patterns.items())
 

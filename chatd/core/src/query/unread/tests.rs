@@ -1,6 +1,6 @@
 use super::*;
 use crate::proto::log::set_membership::Change;
-use crate::proto::log::{Redact, SetReceipts, command};
+use crate::proto::log::{Redact, SetProfile, SetReceipts, command};
 use crate::testing::{World, position, world};
 
 /// Bob reads what Alice writes.
@@ -55,6 +55,17 @@ fn what_was_sent_before_the_join_and_by_oneself_is_read() {
     let two = world.say("alice", &room_id, "two");
     assert_eq!(unread(&world, "bob", room), [(two, None)]);
     assert!(world.view().member_reading("carol", room).unwrap().is_none());
+}
+
+#[test]
+fn a_change_of_the_profile_reads_nothing() {
+    let (mut world, room, room_id) = room_of_two();
+    let one = world.say("alice", &room_id, "one");
+    let name = SetProfile { display_name: Some("Robert".into()), ..SetProfile::default() };
+    let name = world.by("bob", command::Kind::SetProfile(name));
+    world.accepted(name);
+    assert_eq!(world.view().member_name(room, "bob").unwrap(), "Robert", "there is a new member event");
+    assert_eq!(unread(&world, "bob", room), [(one, None)]);
 }
 
 #[test]
