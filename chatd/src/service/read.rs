@@ -8,6 +8,7 @@ use crate::store::StateStore;
 use quorate_core::id::Position;
 use quorate_core::query::{QueryError, StateView};
 use quorate_core::table::TableRead;
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -52,6 +53,12 @@ pub trait RowSource: Send + Sync + 'static {
     /// Returns `true` if reads may wait for the disk; see [`StateStore::may_block`].
     fn may_block(&self) -> bool;
 }
+
+/// Answer to a question without its type.
+type ErasedAnswer = Box<dyn Any + Send>;
+
+/// Question without the type of its answer, so that the way through threads is compiled once and not for each question.
+type ErasedQuestion = Box<dyn FnOnce(&StateView<'_>) -> Result<ErasedAnswer, QueryError> + Send>;
 
 impl<S: StateStore> RowSource for S {
     fn rows(&self) -> Box<dyn TableRead + Send + Sync> {
@@ -166,6 +173,17 @@ impl ChatService {
         T: Send + 'static,
         F: FnOnce(&StateView<'_>) -> Result<T, QueryError> + Send + 'static,
     {
+        let erased: ErasedQuestion = Box::new(move |view| Ok(Box::new(question(view)?)));
+        let answer = self.look_at_erased(urgency, erased).await?;
+        // The type is the question's own.
+        answer.downcast().map(|answer| *answer).map_err(|_| RequestRefusal::internal())
+    }
+
+    async fn look_at_erased(
+        &self,
+        urgency: ReadUrgency,
+        question: ErasedQuestion,
+    ) -> Result<ErasedAnswer, RequestRefusal> {
         // The view is opened only when the turn has come: an answer is not older for having waited.
         let turn = self.inner.turns.turn(&self.reader, urgency).await?;
         if !self.inner.parts.rows.may_block() {

@@ -17,14 +17,15 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{self, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use bytes::{Bytes, BytesMut};
 use quorate_core::content;
-use ruma::api::error::{DeserializationError, FromHttpRequestError};
+use ruma::api::error::{DeserializationError, FromHttpRequestError, IntoHttpError};
 use ruma::api::path_builder::PathBuilder as _;
 use ruma::api::{IncomingRequest, IncomingRequestExt as _, OutgoingResponse, OutgoingResponseExt as _};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// Maximum nesting depth of a body: parsers give up there. Contents of events and of what clients store have a narrower
 /// limit, with room for the levels that requests wrap them in; here it holds for fields that nobody reads as well.
@@ -69,6 +70,12 @@ type CheckFn = fn(&[u8]) -> Result<(), MatrixError>;
 /// Function that reads a request of one endpoint, and drops it.
 type ReadFn = fn(CheckFn, &[&str], http::Request<Bytes>) -> Result<(), MatrixError>;
 
+/// Answer to a request. It is boxed, as each future that it is passed through would have room for it once more.
+type AnswerFuture = Pin<Box<dyn Future<Output = Result<Response, MatrixError>> + Send>>;
+
+/// Function that admits a caller, reads the request and answers it.
+type AnswerFn = Arc<dyn Fn(MatrixContext, RawPathParams, Request) -> AnswerFuture + Send + Sync>;
+
 fn accept_any_body(_: &[u8]) -> Result<(), MatrixError> {
     Ok(())
 }
@@ -88,7 +95,7 @@ impl EndpointRoutes {
         T: IncomingRequest + Send + 'static,
         T::OutgoingResponse: Send,
         F: Fn(MatrixContext, CallerSession, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send + 'static,
     {
         self.admitting::<_, T, _, _>(name, WithSession, handler)
     }
@@ -99,7 +106,7 @@ impl EndpointRoutes {
     where
         T: IncomingRequest + Send + 'static,
         F: Fn(MatrixContext, CallerSession, Box<T>) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<Response, MatrixError>> + Send,
+        A: Future<Output = Result<Response, MatrixError>> + Send + 'static,
     {
         self.add::<T, _, _>(name, accept_any_body, move |context: MatrixContext, path, request| {
             let handler = handler.clone();
@@ -120,7 +127,7 @@ impl EndpointRoutes {
         T: IncomingRequest + Send + 'static,
         T::OutgoingResponse: Send,
         F: Fn(MatrixContext, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send + 'static,
     {
         self.open_checked(name, accept_any_body, handler)
     }
@@ -131,7 +138,7 @@ impl EndpointRoutes {
         T: IncomingRequest + Send + 'static,
         T::OutgoingResponse: Send,
         F: Fn(MatrixContext, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send + 'static,
     {
         self.answering_checked::<_, T, _, _>(name, Anyone, check, move |context: MatrixContext, (), typed: T| {
             await_and_render(handler(context, typed))
@@ -145,7 +152,7 @@ impl EndpointRoutes {
         T: IncomingRequest + Send + 'static,
         T::OutgoingResponse: Send,
         F: Fn(MatrixContext, P::Caller, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send + 'static,
     {
         self.answering::<_, T, _, _>(name, admission, move |context: MatrixContext, caller, typed: T| {
             await_and_render(handler(context, caller, typed))
@@ -159,7 +166,7 @@ impl EndpointRoutes {
         P: CallerAdmission,
         T: IncomingRequest + Send + 'static,
         F: Fn(MatrixContext, P::Caller, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<Response, MatrixError>> + Send,
+        A: Future<Output = Result<Response, MatrixError>> + Send + 'static,
     {
         self.answering_checked::<_, T, _, _>(name, admission, accept_any_body, handler)
     }
@@ -169,7 +176,7 @@ impl EndpointRoutes {
         P: CallerAdmission,
         T: IncomingRequest + Send + 'static,
         F: Fn(MatrixContext, P::Caller, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<Response, MatrixError>> + Send,
+        A: Future<Output = Result<Response, MatrixError>> + Send + 'static,
     {
         self.add::<T, _, _>(name, check, move |context: MatrixContext, path, request| {
             let handler = handler.clone();
@@ -187,50 +194,53 @@ impl EndpointRoutes {
     where
         T: IncomingRequest + Send + 'static,
         F: Fn(MatrixContext, RawPathParams, Request) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<Response, MatrixError>> + Send,
+        A: Future<Output = Result<Response, MatrixError>> + Send + 'static,
     {
-        let method = if T::METHOD == http::Method::GET {
-            MethodFilter::GET
-        } else if T::METHOD == http::Method::PUT {
-            MethodFilter::PUT
-        } else if T::METHOD == http::Method::DELETE {
-            MethodFilter::DELETE
-        } else {
-            MethodFilter::POST
-        };
-        let serve = move |State(context): State<MatrixContext>, path: PathArguments, request: Request| {
-            let answer = answer.clone();
-            async move {
-                // Answered here, because axum's own refusal is plain text. Like other addresses that name no endpoint it
-                // is not counted.
-                let Ok(path) = path else { return MatrixError::broken_path().into_response() };
-                let freshest = AnswerFreshness::default();
-                let caller = request.extensions().get::<CallerAddress>().copied().unwrap_or(CallerAddress::UNKNOWN).0;
-                let context = MatrixContext { freshest: freshest.clone(), caller, ..context };
-                let call = context.metrics.call(metrics::ClientApi::Matrix, name);
-                let measured = (name == super::sync::NAME).then(|| context.metrics.clone());
-                let traced = trace::call::CallTrace::matrix(name, request.method(), request.headers());
-                // Boxed: each future that it is passed through would have room for it once more.
-                let answer = call.run(traced.wrap(Box::pin(answer(context, path, request)))).await;
-                traced.answered(&answer);
-                if let (Some(metrics), Ok(response)) = (measured, &answer) {
-                    metrics.sync_body(response.body().size_hint().lower());
-                }
-                let mut response = answer.into_response();
-                freshest.mark(&mut response);
-                response
-            }
-        };
-        let router = T::PATH_BUILDER.all_paths().flat_map(path_variants).fold(self.router, |router, path| {
-            let serve = serve.clone();
-            router.route(&path, on(method, serve))
-        });
+        let answer: AnswerFn = Arc::new(move |context, path, request| Box::pin(answer(context, path, request)));
+        let served = answered_by(name, &T::METHOD, answer);
+        let router = T::PATH_BUILDER
+            .all_paths()
+            .flat_map(path_variants)
+            .fold(self.router, |router, path| router.route(&path, served.clone()));
         let arguments = T::PATH_BUILDER.all_paths().map(|path| path.matches('{').count()).max().unwrap_or_default();
         let mut readers = self.readers;
         let path = T::PATH_BUILDER.all_paths().last().unwrap_or_default();
         readers.push(RequestReader { method: T::METHOD, path, name, arguments, check, read: read_only::<T> });
         Self { router, readers }
     }
+}
+
+/// Serves an endpoint by its answer, which is counted, timed and traced. Apart from the endpoint's types, so that the
+/// layers around an answer are compiled once and not for each endpoint.
+fn answered_by(name: &'static str, method: &http::Method, answer: AnswerFn) -> MethodRouter<MatrixContext> {
+    let filter = match *method {
+        http::Method::GET => MethodFilter::GET,
+        http::Method::PUT => MethodFilter::PUT,
+        http::Method::DELETE => MethodFilter::DELETE,
+        _ => MethodFilter::POST,
+    };
+    on(filter, move |State(context): State<MatrixContext>, path: PathArguments, request: Request| {
+        let answer = Arc::clone(&answer);
+        async move {
+            // Answered here, because axum's own refusal is plain text. Like other addresses that name no endpoint it
+            // is not counted.
+            let Ok(path) = path else { return MatrixError::broken_path().into_response() };
+            let freshest = AnswerFreshness::default();
+            let caller = request.extensions().get::<CallerAddress>().copied().unwrap_or(CallerAddress::UNKNOWN).0;
+            let context = MatrixContext { freshest: freshest.clone(), caller, ..context };
+            let call = context.metrics.call(metrics::ClientApi::Matrix, name);
+            let measured = (name == super::sync::NAME).then(|| context.metrics.clone());
+            let traced = trace::call::CallTrace::matrix(name, request.method(), request.headers());
+            let answer = call.run(traced.wrap(answer(context, path, request))).await;
+            traced.answered(&answer);
+            if let (Some(metrics), Ok(response)) = (measured, &answer) {
+                metrics.sync_body(response.body().size_hint().lower());
+            }
+            let mut response = answer.into_response();
+            freshest.mark(&mut response);
+            response
+        }
+    })
 }
 
 /// Returns the routes of a path. A state event with an empty key may be named without it, with or without the slash.
@@ -248,6 +258,13 @@ async fn read_request<T: IncomingRequest>(
     check: CheckFn,
     max_body: usize,
 ) -> Result<T, MatrixError> {
+    let request = read_json_request(request, max_body).await?;
+    let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
+    parse_request::<T>(check, &arguments, &request)
+}
+
+/// Reads a request to its end, as JSON of any type.
+async fn read_json_request(request: Request, max_body: usize) -> Result<http::Request<Bytes>, MatrixError> {
     let (parts, body) = request.into_parts();
     let body = read_body(body, max_body).await.map_err(|fault| {
         if let (Some(BodyFault::TooLarge(_)), Some(connection)) = (fault, parts.extensions.get::<CallerConnection>()) {
@@ -255,9 +272,7 @@ async fn read_request<T: IncomingRequest>(
         }
         MatrixError::broken_body(fault)
     })?;
-    let request = into_json_request(parts, body)?;
-    let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
-    parse_request::<T>(check, &arguments, &request)
+    into_json_request(parts, body)
 }
 
 async fn await_and_render<R: OutgoingResponse>(
@@ -354,7 +369,11 @@ fn conversion_error(error: FromHttpRequestError) -> MatrixError {
 }
 
 fn render_response(response: impl OutgoingResponse) -> Result<Response, MatrixError> {
-    match response.try_into_http_response::<Vec<u8>>() {
+    into_answer(response.try_into_http_response::<Vec<u8>>())
+}
+
+fn into_answer(rendered: Result<http::Response<Vec<u8>>, IntoHttpError>) -> Result<Response, MatrixError> {
+    match rendered {
         Ok(response) => Ok(response.map(Body::from).into_response()),
         Err(error) => {
             tracing::error!(%error, "a response could not be rendered");
