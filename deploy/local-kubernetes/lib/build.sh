@@ -13,7 +13,8 @@ need_go() {
 
 # part_dir PART: prints the directory of the build of PART, named by the hash of all its sources.
 part_dir() {
-  local sources=("$HERE/src/$1" "$HERE/lib/parts.sh")
+  local sources=("$HERE/src/go.mod" "$HERE/src/go.sum" "$HERE/lib/parts.sh")
+  [ ! -d "$HERE/src/$1" ] || sources+=("$HERE/src/$1")   # the others are built entirely from modules
   [ "$1" != pods ] || sources+=("$HERE/../image/archive.py" "$HERE/../image/pack" "$HERE/../image/libraries.py")
   local hash
   hash=$( { echo "$VERSION $(uname -m)"; find "${sources[@]}" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 cat; } | sha256sum | cut -c1-12)
@@ -24,20 +25,33 @@ build() {
   lock build
   rm -rf "$BUILT"/*.new
   local part dir
+  local -A missing=()                  # directories of the parts to build, by name
   for part in ${*:-$PARTS}; do
     [[ " $PARTS " == *" $part "* ]] || misused "unknown part $part; available parts: $PARTS."
     dir=$(part_dir "$part")
-    if [ -d "$dir" ]; then touch "$dir"; continue; fi
-    need_go
-    say "building $part"
-    rm -rf "$dir.new"; mkdir -p "$dir.new"
-    "build_$part" "$dir.new"
-    mv "$dir.new" "$dir"
-    say "built $part ($(du -sh --apparent-size "$dir" | cut -f1))"
+    if [ -d "$dir" ]; then touch "$dir"; else missing[$part]=$dir; fi
   done
+  if [ ${#missing[@]} != 0 ]; then
+    need_go
+    say "building ${!missing[*]}"
+    mkdir -p "$BUILT/programs.new"
+    compile "$BUILT/programs.new" "${!missing[@]}"
+    for part in "${!missing[@]}"; do assemble "$part" "${missing[$part]}"; done
+    rmdir "$BUILT/programs.new"
+  fi
   [ $# -gt 0 ] || link_built "$HOME_DIR/bin"
   remove_old
   say "all parts are built, in $BUILT"
+}
+
+# assemble PART DIR: makes DIR from the compiled programs of the part.
+assemble() {
+  local package
+  mkdir "$2.new"
+  for package in $(packages_of "$1"); do mv "$BUILT/programs.new/${package##*/}" "$2.new/"; done
+  finish "$1" "$2.new"
+  mv "$2.new" "$2"
+  say "built $1 ($(du -sh --apparent-size "$2" | cut -f1))"
 }
 
 remove_old() {

@@ -1,6 +1,6 @@
 # Names, paths and addresses.  Addresses exist only inside a cluster's own network namespace, so that
 # every cluster can use the same ones and none affects the machine's network.
-VERSION=v1.35.4                      # of Kubernetes; the same as in src/kubernetes/go.mod
+VERSION=v1.36.1                      # of Kubernetes; the same as in src/go.mod
 HOST_IP=10.55.0.1                    # control plane and cluster DNS, on the bridge lk0
 NODE_NET=10.55.0                     # node N is 10.55.0.(10+N)
 POD_NET=10.56                        # node N's pods are 10.56.N.0/24

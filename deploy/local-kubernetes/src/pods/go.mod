@@ -1,3 +1,0 @@
-module localkubernetes/pods
-
-go 1.25
