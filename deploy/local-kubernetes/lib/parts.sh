@@ -37,5 +37,5 @@ compile() {
   (cd "$HERE/src" && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off go build -trimpath -buildvcs=false -o "$out/" \
     -ldflags "-s -w -X $v.gitVersion=$VERSION -X $v.gitMajor=1 -X $v.gitMinor=${minor%%.*} -X $v.gitTreeState=clean
       -X k8s.io/client-go/pkg/version.gitVersion=$VERSION -X helm.sh/helm/v4/internal/version.version=$HELM_VERSION" "${packages[@]}") \
-    || fail "$* cannot be built." "If modules cannot be fetched, see 'go env GOPROXY'; a full disk needs about 10 GB."
+    || fail "$* cannot be built." "If modules cannot be fetched, see 'go env GOPROXY'; the first build takes about 6 GB of disk."
 }
