@@ -1,6 +1,6 @@
 //! Commands to propose, and checks of their outcomes.
 
-use super::harness::TestNode;
+use super::harness::{Cluster, TestNode};
 use crate::store::StateStore as _;
 use quorate_core::{
     id::Position,
@@ -92,4 +92,13 @@ pub(in crate::raft) fn messages(node: &TestNode, user: &str, room_id: &str) -> V
         from = page.next;
     }
     found
+}
+
+/// Waits until a node has applied as many messages, and checks that they are these. A write that was answered is applied;
+/// the index in the status follows a moment later, so that waiting for the index alone may miss the last one.
+pub(in crate::raft) fn await_messages(cluster: &Cluster, place: usize, room_id: &str, expected: &[impl AsRef<str>]) {
+    let node = &cluster.nodes[place];
+    cluster.wait(place, "up to date", |_| messages(node, "alice", room_id).len() >= expected.len());
+    let expected: Vec<_> = expected.iter().map(AsRef::as_ref).collect();
+    assert_eq!(messages(node, "alice", room_id), expected, "on {}", node.name);
 }

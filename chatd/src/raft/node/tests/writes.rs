@@ -1,7 +1,7 @@
 //! Proposals through any node.
 
 use super::{
-    chat::{accepted, message, messages, register, room},
+    chat::{accepted, await_messages, message, messages, register, room},
     harness::{Cluster, Setup},
 };
 use crate::raft::{
@@ -27,7 +27,7 @@ fn every_node_takes_writes_and_the_same_transaction_id_is_applied_once() {
     let last = cluster.nodes[cluster.leader()].status().applied_index;
     for place in 0..3 {
         cluster.wait(place, "caught up", |status| status.applied_index >= last);
-        assert_eq!(messages(&cluster.nodes[place], "alice", &room_id), ["from-0", "from-1", "from-2"]);
+        await_messages(&cluster, place, &room_id, &["from-0", "from-1", "from-2"]);
     }
 }
 
