@@ -72,10 +72,39 @@ fn check_once(core: &RocksCore, live: &Arc<LiveDatabase>, flushed: &mut LastFlus
     let settings = &core.engine.settings;
     let due = flushed.at.elapsed() >= settings.flush_interval;
     if applied != flushed.index && (due || behind >= settings.max_replay_entries) {
-        live.flush()?;
+        flush_watched(live)?;
         *flushed = LastFlush { index: applied, at: Instant::now() };
     }
     Ok(())
+}
+
+/// Flushes, and looks for background errors meanwhile: a flush that waits until writes are not stalled may do so for
+/// ever once the disk is full, and then nobody else would look.
+fn flush_watched(live: &Arc<LiveDatabase>) -> Result<(), StoreError> {
+    let (tell, told) = sync_channel(1);
+    let flushing = Arc::clone(live);
+    thread::Builder::new()
+        .name("state-flush".into())
+        .spawn(move || {
+            // Nobody receives it any more if the disk filled up meanwhile.
+            let _ = tell.send(flushing.flush());
+        })
+        .map_err(StoreError::io("starting a thread for", live.dir()))?;
+    loop {
+        match told.recv_timeout(POLL) {
+            Ok(outcome) => return outcome,
+            Err(RecvTimeoutError::Timeout) => {
+                let errors = live.background_errors()?;
+                if errors > 0 {
+                    return Err(background_error(live, errors));
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let what = "its thread has panicked".to_owned();
+                return Err(StoreError::Engine { doing: "flushing", path: live.dir().to_owned(), what });
+            }
+        }
+    }
 }
 
 /// Returns the cause of background errors. The engine counts its errors and keeps the first one: it refuses every later
