@@ -53,8 +53,8 @@ image: build ## Build docker-archives of both images, without a container engine
 test: export SOAK_SECONDS = 180
 test: export ORACLE_SEEDS = 4
 test: ## Run check and all tests below except nightly, histories, sim, fuzz, doc, clients and conformance, some in parallel, and report times; run by continuous integration
-	@# Compilers of check and charts take what the tests that mostly wait leave.
-	@tests/parts programs unit+seeds faults+soak+~charts kubernetes+matrix+abuse+oracle+~check e2e
+	@# Seeds, and the compilers of charts and check, take what the tests that mostly wait leave.
+	@tests/parts programs beside:charts,seeds unit faults+soak kubernetes+matrix+abuse+oracle+~check e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
 nightly: export QUORATE_HISTORIES = 40
