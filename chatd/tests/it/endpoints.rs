@@ -62,13 +62,20 @@ fn an_endpoint_is_read_from_ruma_with_its_newest_path() {
 /// Returns the folder of the source that this build uses: cargo keeps it, and knows where.
 fn source_of_ruma() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output =
-        Command::new(cargo).args(["metadata", "--format-version", "1", "--offline", "--locked"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let versions = String::from_utf8(output_of(Command::new("rustc").arg("-vV"))).unwrap();
+    let host = versions.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its platform");
+    // A build downloads only what its platform needs; without the filter, cargo wants the crates of all of them.
+    let options = ["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", host];
+    let metadata: serde_json::Value = serde_json::from_slice(&output_of(Command::new(cargo).args(options))).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let found = packages.iter().find(|package| package["name"] == CRATE).expect("it is a dependency");
     Path::new(found["manifest_path"].as_str().unwrap()).with_file_name("src")
+}
+
+fn output_of(command: &mut Command) -> Vec<u8> {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 fn specified_endpoints(source: &Path) -> BTreeMap<EndpointKey, EndpointEntry> {
