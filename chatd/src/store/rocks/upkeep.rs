@@ -2,6 +2,7 @@
 
 use super::{LiveDatabase, RocksCore};
 use crate::store::{FatalSignal, StoreError};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -81,14 +82,8 @@ fn check_once(core: &RocksCore, live: &Arc<LiveDatabase>, flushed: &mut LastFlus
 /// Flushes, and looks for background errors meanwhile: a flush that waits until writes are not stalled may do so for
 /// ever once the disk is full, and then nobody else would look.
 fn flush_watched(live: &Arc<LiveDatabase>) -> Result<(), StoreError> {
-    let (tell, told) = sync_channel(1);
     let flushing = Arc::clone(live);
-    thread::Builder::new()
-        .name("state-flush".into())
-        .spawn(move || {
-            // Nobody receives it any more if the disk filled up meanwhile.
-            let _ = tell.send(flushing.flush());
-        })
+    let told = run_apart("state-flush", move || flushing.flush())
         .map_err(StoreError::io("starting a thread for", live.dir()))?;
     loop {
         match told.recv_timeout(POLL) {
@@ -123,13 +118,17 @@ fn background_error(live: &Arc<LiveDatabase>, errors: u64) -> StoreError {
 /// Runs `words` in a thread of its own and gives up after `time`. A write that waits for space and the engine's own
 /// recovery, which waits for that write, can block each other and every flush for ever.
 fn run_within(time: Duration, words: impl FnOnce() -> String + Send + 'static) -> Option<String> {
+    run_apart("state-words", words).ok()?.recv_timeout(time).ok()
+}
+
+/// Starts `work` in a thread of its own, and returns where its result arrives. Nobody has to wait for it.
+fn run_apart<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Receiver<T>> {
     let (tell, told) = sync_channel(1);
-    let asking = thread::Builder::new().name("state-words".into()).spawn(move || {
+    thread::Builder::new().name(name.into()).spawn(move || {
         // Nobody receives it any more if it took too long.
-        let _ = tell.send(words());
-    });
-    asking.ok()?;
-    told.recv_timeout(time).ok()
+        let _ = tell.send(work());
+    })?;
+    Ok(told)
 }
 
 #[cfg(test)]
