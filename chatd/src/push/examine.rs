@@ -168,9 +168,14 @@ fn examine_after(
         }
     }
     let mut readers = view.readers_between(from, until, RECEIPTS)?;
-    readers.extend(search.writers);
+    for (writer, at) in search.writers {
+        let newest = readers.entry(writer).or_insert(at);
+        *newest = at.max(*newest);
+    }
     for (reader, at) in readers {
-        part.found.extend(pushers.of(&reader).map(|known| known.found(QueuedPush::of_badge(at))));
+        // What was read before a pusher was set is known to the app that set it.
+        let pushers = pushers.of(&reader).filter(|known| known.added_at < at);
+        part.found.extend(pushers.map(|known| known.found(QueuedPush::of_badge(at))));
     }
     part.until = Some(until);
     Ok(())
@@ -202,9 +207,11 @@ impl RecipientSearch<'_, '_> {
             room_id => room_id?,
         };
         let Some(event) = self.view.pushed_event(room, &room_id, at)? else { return Ok(()) };
-        // Whoever writes has read.
+        // Whoever writes has read, and what is unread in a room counts no more once it is left. Joining reads nothing.
         let writer = id::user_localpart(&event.sender, self.view.server_name());
-        if let Some(writer) = writer.filter(|writer| self.pushers.users.contains(*writer)) {
+        if let Some(writer) = writer.filter(|writer| self.pushers.users.contains(*writer))
+            && membership_in(&event).as_deref() != Some("join")
+        {
             self.writers.insert(writer.to_owned(), at);
         }
         let thread = self.view.thread_of(room, &event.content)?;
@@ -259,10 +266,17 @@ impl RecipientSearch<'_, '_> {
 
 /// Returns the localpart of the user whom an event invites.
 pub(super) fn invited_user(view: &StateView<'_>, event: &RoomEvent) -> Option<String> {
-    let target = event.state_key.as_deref().filter(|_| event.is_state("m.room.member"))?;
+    let target = event.state_key.as_deref().filter(|_| membership_in(event).as_deref() == Some("invite"))?;
+    id::user_localpart(target, view.server_name()).map(str::to_owned)
+}
+
+/// Returns the membership that a member event gives its user; `None` for all other events.
+fn membership_in(event: &RoomEvent) -> Option<String> {
+    if !event.is_state("m.room.member") {
+        return None;
+    }
     let content: serde_json::Value = serde_json::from_slice(&event.content).ok()?;
-    let invites = content.get("membership").and_then(serde_json::Value::as_str) == Some("invite");
-    id::user_localpart(target, view.server_name()).filter(|_| invites).map(str::to_owned)
+    content.get("membership").and_then(serde_json::Value::as_str).map(str::to_owned)
 }
 
 /// Returns a room as a user reads it who is in it, or is invited to it.
@@ -275,5 +289,68 @@ pub(super) fn recipient_reading(
         Some(Kind::Join) => view.member_reading(localpart, room),
         Some(Kind::Invite) => view.outside_reading(room).map(Some),
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::push::counts::tests::ChatRoom;
+    use quorate_core::proto::log::command::Kind as Command;
+    use quorate_core::proto::log::set_membership::Change;
+    use quorate_core::proto::log::{self, room_ref};
+
+    fn read(chat: &mut ChatRoom, at: Position) {
+        let room_id = chat.room_id.clone();
+        let receipts = log::SetReceipts { room_id, read: id::event_id(at), ..log::SetReceipts::default() };
+        chat.apply("bob", Command::SetReceipts(receipts));
+    }
+
+    fn moved(chat: &mut ChatRoom, change: Change) {
+        let room = Some(log::RoomRef { by: Some(room_ref::By::RoomId(chat.room_id.clone())) });
+        let set = log::SetMembership { room, change: change.into(), ..log::SetMembership::default() };
+        chat.apply("bob", Command::SetMembership(set));
+    }
+
+    fn set_pusher(chat: &mut ChatRoom, user: &str) {
+        let set = log::SetPusher {
+            app_id: "app".into(),
+            pushkey: user.into(),
+            kind: "http".into(),
+            data: r#"{"url":"https://a.org/_matrix/push/v1/notify"}"#.into(),
+            ..log::SetPusher::default()
+        };
+        chat.apply(user, Command::SetPusher(set));
+    }
+
+    /// Returns the number of Bob's notifications: of events, and of how much is unread.
+    fn found(chat: &ChatRoom) -> [usize; 2] {
+        let view = StateView::open(&chat.rows).unwrap();
+        let last = LastLook { pushers: Arc::default(), restored: None, until: None };
+        let found = examine_events(&view, &UnreadCounter::default(), last).unwrap().found;
+        let of_bob = found.iter().filter(|found| &*found.name.localpart == "bob");
+        let (badges, events): (Vec<_>, Vec<_>) = of_bob.partition(|found| found.push.is_badge());
+        [events.len(), badges.len()]
+    }
+
+    #[test]
+    fn only_who_reads_or_leaves_after_a_pusher_was_set_may_have_less_that_is_unread() {
+        let mut chat = ChatRoom::new();
+        set_pusher(&mut chat, "alice");
+        chat.say("alice", r#"{"body":"one","msgtype":"m.text"}"#.into());
+        let said = chat.sent[0];
+        read(&mut chat, said);
+        moved(&mut chat, Change::Leave);
+        set_pusher(&mut chat, "bob");
+        assert_eq!(found(&chat), [0, 0], "what came before");
+        moved(&mut chat, Change::Join);
+        assert_eq!(found(&chat), [0, 0], "joining reads nothing");
+        chat.say("alice", r#"{"body":"two","msgtype":"m.text"}"#.into());
+        assert_eq!(found(&chat), [1, 0]);
+        let said = chat.sent[1];
+        read(&mut chat, said);
+        assert_eq!(found(&chat), [0, 1]);
+        moved(&mut chat, Change::Leave);
+        assert_eq!(found(&chat)[1], 1, "one for all that happened");
     }
 }

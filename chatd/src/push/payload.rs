@@ -120,10 +120,40 @@ pub(super) fn prepare_push(
         return Ok(Preparation::Moot);
     }
     if push.is_badge() {
-        let unread = unread_rooms(view, counter, localpart)?;
-        let prepared = if told == Some(unread) { None } else { render_badge(&pusher, unread) };
-        return Ok(prepared.map_or(Preparation::Moot, |prepared| Preparation::Send(Box::new(prepared))));
+        return prepare_badge(view, counter, &pusher, localpart, told);
     }
+    match prepare_event(view, counter, &pusher, localpart, push)? {
+        // Most likely it was read: the gateway is told so, which it was not as long as this waited.
+        Preparation::Moot if told.is_some() => prepare_badge(view, counter, &pusher, localpart, told),
+        prepared => Ok(prepared),
+    }
+}
+
+/// Makes the request that tells how much is unread, if that is less than the gateway was told: what makes it more
+/// notifies, and is told by the notification.
+fn prepare_badge(
+    view: &StateView<'_>,
+    counter: &UnreadCounter,
+    pusher: &store::Pusher,
+    localpart: &str,
+    told: Option<usize>,
+) -> Result<Preparation, QueryError> {
+    if told == Some(0) {
+        return Ok(Preparation::Moot);
+    }
+    let unread = unread_rooms(view, counter, localpart)?;
+    let prepared = if told.is_some_and(|told| unread >= told) { None } else { render_badge(pusher, unread) };
+    Ok(prepared.map_or(Preparation::Moot, |prepared| Preparation::Send(Box::new(prepared))))
+}
+
+/// Makes the request of an event's notification.
+fn prepare_event(
+    view: &StateView<'_>,
+    counter: &UnreadCounter,
+    pusher: &store::Pusher,
+    localpart: &str,
+    push: QueuedPush,
+) -> Result<Preparation, QueryError> {
     let Some(reading) = recipient_reading(view, localpart, push.room)? else { return Ok(Preparation::Moot) };
     let Some(event) = view.pushed_event(push.room, &reading.room_id, push.at)? else { return Ok(Preparation::Moot) };
     // Whoever left, and is invited again, gets nothing else of the room.
@@ -146,7 +176,7 @@ pub(super) fn prepare_push(
         return Ok(Preparation::Moot);
     }
     let unread = unread_rooms(view, counter, localpart)?;
-    Ok(match render_push(view, &pusher, &event, localpart, actions, unread)? {
+    Ok(match render_push(view, pusher, &event, localpart, actions, unread)? {
         Some(prepared) => Preparation::Send(Box::new(prepared)),
         None => Preparation::Moot,
     })
@@ -318,10 +348,19 @@ mod tests {
 
     /// Returns what Bob's gateway is told of an event; `None` if nothing.
     fn told(chat: &ChatRoom, at: Position) -> Option<Value> {
+        told_after(chat, at, None)
+    }
+
+    /// Returns what Bob's gateway is told of an event if it was told last that so many rooms are unread.
+    fn told_after(chat: &ChatRoom, at: Position, unread: Option<usize>) -> Option<Value> {
         let view = StateView::open(&chat.rows).unwrap();
         let push = QueuedPush::new(at, view.resolve_room(&chat.room_id).unwrap());
+        sent_body(&view, push, unread)
+    }
+
+    fn sent_body(view: &StateView<'_>, push: QueuedPush, unread: Option<usize>) -> Option<Value> {
         let name = PusherName::new("bob", "app", "key");
-        match prepare_push(&view, &UnreadCounter::default(), &name, push, None).unwrap() {
+        match prepare_push(view, &UnreadCounter::default(), &name, push, unread).unwrap() {
             Preparation::Send(prepared) => Some(serde_json::from_slice::<Value>(&prepared.body).unwrap()),
             Preparation::Moot | Preparation::Expired => None,
         }
@@ -340,6 +379,26 @@ mod tests {
             assert_eq!(notification["devices"][0]["data"], serde_json::json!({"format": format, "a": 1}));
             assert_eq!(notification["devices"][0].get("tweaks").is_some(), has_content);
         }
+    }
+
+    #[test]
+    fn how_much_is_unread_is_told_by_itself_only_if_it_is_less_than_the_gateway_was_told() {
+        let mut chat = with_pusher("");
+        let said = chat.sent[0];
+        let badge = |chat: &ChatRoom, unread| {
+            let view = StateView::open(&chat.rows).unwrap();
+            let body = sent_body(&view, QueuedPush::of_badge(said), unread)?;
+            body["notification"]["counts"]["unread"].as_u64()
+        };
+        assert_eq!([0, 1].map(|unread| badge(&chat, Some(unread))), [None, None], "one is unread, and is notified of");
+        assert_eq!([Some(2), None].map(|unread| badge(&chat, unread)), [Some(1), Some(1)]);
+        let room_id = chat.room_id.clone();
+        let read = log::SetReceipts { room_id, read: id::event_id(said), ..log::SetReceipts::default() };
+        chat.apply("bob", Command::SetReceipts(read));
+        assert_eq!([0, 1].map(|unread| badge(&chat, Some(unread))), [None, Some(0)]);
+        let instead = told_after(&chat, said, Some(1)).unwrap()["notification"].clone();
+        assert_eq!((&instead["counts"]["unread"], instead.get("event_id")), (&Value::from(0), None), "it was read");
+        assert_eq!([None, Some(0)].map(|unread| told_after(&chat, said, unread)), [None, None]);
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl PusherName {
 /// Room of what is no event: room numbers begin at 1.
 const NO_ROOM: RoomNumber = RoomNumber(0);
 
-/// Notification of an event, or of how much is unread since the user has read something.
+/// Notification of an event, or of how much is still unread after the user has read something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct QueuedPush {
     pub(super) at: Position,
@@ -142,6 +142,14 @@ impl PusherQueue {
     fn item(&mut self, at: Position) -> Option<&mut QueuedPush> {
         let place = self.items.binary_search_by_key(&at, |item| item.at).ok()?;
         self.items.get_mut(place)
+    }
+
+    /// Drops the notification of how much is unread that waits, for another one that tells it as well.
+    fn drop_badge(&mut self) {
+        let waiting = usize::from(self.in_flight);
+        if let Some(place) = self.items.iter().skip(waiting).position(QueuedPush::is_badge) {
+            self.items.remove(waiting + place);
+        }
     }
 
     /// Gives up the oldest notification that is not in flight. Returns `false` if the log is not to be told by now.
@@ -259,7 +267,14 @@ impl PushQueues {
         if push.is_badge() && waits {
             return false;
         }
-        let Err(place) = queue.items.binary_search_by_key(&push.at, |item| item.at) else { return false };
+        if queue.item(push.at).is_some() {
+            return false;
+        }
+        let was_empty = queue.items.is_empty();
+        if !push.is_badge() {
+            queue.drop_badge();
+        }
+        let place = queue.items.partition_point(|item| item.at < push.at);
         queue.items.insert(place, push);
         if queue.items.len() > MOST_WAITING {
             self.dropped += 1;
@@ -272,7 +287,7 @@ impl PushQueues {
                 return false;
             }
         }
-        if queue.items.len() == 1 {
+        if was_empty {
             let gateway = queue.gateway.clone();
             self.gateways.entry(gateway).or_default().ready.push_back(name);
         }

@@ -171,6 +171,21 @@ fn how_much_is_unread_is_told_by_itself_only_if_nothing_else_waits() {
 }
 
 #[test]
+fn a_notification_takes_the_place_of_one_that_only_tells_how_much_is_unread() {
+    let now = Instant::now();
+    let mut queues = PushQueues::default();
+    queues.add(name("a"), &gateway(), QueuedPush::of_badge(at(1)), now);
+    queues.add(name("a"), &gateway(), QueuedPush::new(at(2), ROOM), now);
+    assert_eq!(sent(&mut queues, now), [("a".to_owned(), 2)]);
+    queues.add(name("a"), &gateway(), QueuedPush::of_badge(at(3)), now);
+    let (of, push) = queues.next(now).unwrap();
+    queues.add(name("a"), &gateway(), QueuedPush::new(at(4), ROOM), now);
+    queues.finished(&of, push, &gateway(), PushResult::Sent, now);
+    assert!(push.is_badge(), "what is in flight is there already");
+    assert_eq!(sent(&mut queues, now), [("a".to_owned(), 4)]);
+}
+
+#[test]
 fn the_oldest_are_dropped_when_too_many_wait() {
     let now = Instant::now();
     let mut queues = PushQueues::default();
