@@ -69,6 +69,7 @@ mod to_device;
 mod typing;
 mod with_body;
 mod with_direction;
+mod with_identifier;
 mod with_query;
 
 pub(crate) use gate::serve_matrix;

@@ -4,6 +4,7 @@ use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::interactive::authenticate_afresh;
+use super::with_identifier::WithIdentifier;
 use crate::service::CallerSession;
 use ruma::api::client::account::ThirdPartyIdRemovalStatus;
 use ruma::api::client::account::{change_password, deactivate};
@@ -19,7 +20,7 @@ pub(super) fn credential_routes(routes: EndpointRoutes) -> EndpointRoutes {
 async fn replace_password(
     context: MatrixContext,
     session: CallerSession,
-    request: change_password::v3::Request,
+    WithIdentifier(request): WithIdentifier<change_password::v3::Request>,
 ) -> Result<change_password::v3::Response, MatrixError> {
     let verified = authenticate_afresh(&context, &session, "POST account/password", request.auth).await?;
     let end_others = request.logout_devices;
@@ -30,7 +31,7 @@ async fn replace_password(
 async fn close_account(
     context: MatrixContext,
     session: CallerSession,
-    request: deactivate::v3::Request,
+    WithIdentifier(request): WithIdentifier<deactivate::v3::Request>,
 ) -> Result<deactivate::v3::Response, MatrixError> {
     let verified = authenticate_afresh(&context, &session, "POST account/deactivate", request.auth).await?;
     context.service.deactivate(&session, verified, request.erase).await?;

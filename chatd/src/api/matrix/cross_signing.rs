@@ -5,6 +5,7 @@ use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::interactive::authenticate_afresh;
 use super::raw_request::raw_json;
+use super::with_identifier::WithIdentifier;
 use crate::service::{CallerSession, SignatureFault, SignatureOffer, SigningKeys, judge_signatures, limits};
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -31,7 +32,7 @@ pub(super) fn cross_signing_routes(routes: EndpointRoutes) -> EndpointRoutes {
 async fn upload_signing_keys(
     context: MatrixContext,
     session: CallerSession,
-    request: signing::Request,
+    WithIdentifier(request): WithIdentifier<signing::Request>,
 ) -> Result<signing::Response, MatrixError> {
     let keys = SigningKeys {
         master: request.master_key.as_ref().map(raw_json),

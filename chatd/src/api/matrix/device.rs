@@ -4,6 +4,7 @@ use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::interactive::authenticate_unless_recent;
+use super::with_identifier::WithIdentifier;
 use crate::service::CallerSession;
 use quorate_core::query::DeviceInfo;
 use ruma::api::client::device::{self, delete_device, delete_devices, get_device, get_devices, update_device};
@@ -67,7 +68,7 @@ async fn rename_device(
 async fn remove_device(
     context: MatrixContext,
     session: CallerSession,
-    request: delete_device::v3::Request,
+    WithIdentifier(request): WithIdentifier<delete_device::v3::Request>,
 ) -> Result<delete_device::v3::Response, MatrixError> {
     let operation = format!("DELETE devices/{}", request.device_id);
     authenticate_unless_recent(&context, &session, &operation, request.auth).await?;
@@ -78,7 +79,7 @@ async fn remove_device(
 async fn remove_devices(
     context: MatrixContext,
     session: CallerSession,
-    request: delete_devices::v3::Request,
+    WithIdentifier(request): WithIdentifier<delete_devices::v3::Request>,
 ) -> Result<delete_devices::v3::Response, MatrixError> {
     let mut device_ids: Vec<String> = request.devices.iter().map(OwnedDeviceId::to_string).collect();
     device_ids.sort_unstable();

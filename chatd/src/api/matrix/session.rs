@@ -5,6 +5,7 @@ use super::context::MatrixContext;
 use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::interactive::authenticate_afresh;
+use super::with_identifier::WithIdentifier;
 use crate::service::{CallerSession, LOGIN_TOKEN_LIFETIME, LoggedIn, NewLogin};
 use axum::http::StatusCode;
 use ruma::api::client::account::whoami;
@@ -120,7 +121,7 @@ async fn show_login_types(
 async fn give_login_token(
     context: MatrixContext,
     session: CallerSession,
-    request: get_login_token::v1::Request,
+    WithIdentifier(request): WithIdentifier<get_login_token::v1::Request>,
 ) -> Result<get_login_token::v1::Response, MatrixError> {
     authenticate_afresh(&context, &session, "POST login/get_token", request.auth).await?;
     let token = context.service.issue_login_token(&session).await?;
