@@ -246,6 +246,25 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_the_visibility_is_seen_if_what_was_before_or_comes_after_it_shows_it() {
+        let visibilities = vec![
+            (at(1), HistoryVisibility::Shared),
+            (at(10), HistoryVisibility::Joined),
+            (at(12), HistoryVisibility::Invited),
+            (at(14), HistoryVisibility::Shared),
+            (at(16), HistoryVisibility::WorldReadable),
+            (at(18), HistoryVisibility::Joined),
+        ];
+        let seen = |memberships: Vec<(Position, Kind)>| {
+            let sight = UserVisibility { memberships, visibilities: visibilities.clone() };
+            (9..=20).filter(|index| sight.sees(at(*index))).collect::<Vec<_>>()
+        };
+        assert_eq!(seen(vec![(at(20), Kind::Join)]), [9, 10, 14, 15, 16, 17, 18, 20]);
+        assert_eq!(seen(vec![(at(11), Kind::Invite)]), [11, 12, 13, 14, 16, 17, 18], "never joined");
+        assert_eq!(seen(Vec::new()), [16, 17, 18], "a stranger");
+    }
+
+    #[test]
     fn state_is_read_where_the_user_was_in_or_history_was_open_to_who_came_later() {
         let read = |visibility, again| {
             let sight = sight(visibility, again);
