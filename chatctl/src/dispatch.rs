@@ -11,12 +11,24 @@ use crate::{
     verify,
 };
 use clap::CommandFactory as _;
+use std::io;
 
-/// Runs one command to its end.
+/// Runs the command of a command line to its end, on an async runtime of its own, and returns how it ended. The error
+/// says why it did not do what was asked; [`Error::exit_code`] is the exit code of the process.
+///
+/// Not async, because each crate that polls an async function compiles it, and all that it calls, once more.
 ///
 /// # Errors
-/// Returns the reason why it did not do what was asked; [`Error::exit_code`] is the exit code of the process.
-pub async fn run_command(command: CliCommand, context: CommandContext) -> Result<(), Error> {
+/// Returns why the runtime could not start.
+pub fn run_to_end(cli: CommandLine) -> io::Result<Result<(), Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(run_command(cli.command, CommandContext::new(cli.global)));
+    // A thread blocked on a line of standard input must not delay the exit.
+    runtime.shutdown_background();
+    Ok(ended)
+}
+
+async fn run_command(command: CliCommand, context: CommandContext) -> Result<(), Error> {
     // Boxed, because otherwise every command's future would be as large as the largest.
     match command {
         CliCommand::Register(command) => Box::pin(register::run_register(command, &context)).await,

@@ -4,7 +4,6 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use quorate_chatctl::{
     cli::CommandLine,
-    context::CommandContext,
     dispatch,
     error::Error,
     exit,
@@ -23,11 +22,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(usage(&error)),
     };
     let format = cli.global.output;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
-    let ended = runtime.block_on(dispatch::run_command(cli.command, CommandContext::new(cli.global)));
-    // A thread blocked on a line of standard input must not delay the exit.
-    runtime.shutdown_background();
+    let ended = dispatch::run_to_end(cli).context("cannot start the async runtime")?;
     Ok(ExitCode::from(ended.map_or_else(|error| report_error(&error, format), |()| exit::OK)))
 }
 

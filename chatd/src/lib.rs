@@ -34,6 +34,8 @@ pub mod fuzzing;
 pub mod metrics;
 #[cfg(feature = "rocksdb")]
 pub mod open;
+#[cfg(feature = "rocksdb")]
+pub mod process;
 mod push;
 pub mod raft;
 #[cfg(feature = "rocksdb")]

@@ -28,6 +28,7 @@ pub mod observe;
 pub mod observed;
 pub mod plan;
 pub mod pod_watch;
+pub mod process;
 pub mod quorum;
 pub mod secret_inputs;
 pub mod server;

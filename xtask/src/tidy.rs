@@ -42,7 +42,7 @@ const RULES: [HouseRule; 8] = [
             "operator/src/apply/",
             "operator/src/status/patch.rs",
             // The process around the reconciler: it makes the client, holds the lease and starts the controllers.
-            "operator/src/main.rs",
+            "operator/src/process.rs",
             "operator/src/controller.rs",
             "operator/src/lease.rs",
             "operator/src/events.rs",
