@@ -69,7 +69,7 @@ histories: deps-build deps-test ## Let clients sync through random histories on 
 sim: deps-build ## Simulate whole clusters, seed after seed, until one fails; QUORATE_SEED=7: start at seed 7
 	@$(ENV) cargo build --release --locked --workspace --bin quorate-sim
 	@$(ENV) "$$CARGO_TARGET_DIR/release/quorate-sim" from "$${QUORATE_SEED:-0}"
-seeds: deps-build ## Run 1,000 simulation seeds; QUORATE_SEEDS=5000: that many seeds, and cases of each model test
+seeds: deps-build ## Run 500 simulation seeds; QUORATE_SEEDS=5000: that many seeds, and cases of each model test
 	@# Not by package, which would rebuild dependencies with other features.
 	@$(ENV) cargo test --release --locked --workspace --test simulation $(if $(QUORATE_SEEDS),--test model --test followers --test readers --test reading)
 	@$(if $(QUORATE_SEEDS),$(ENV) cargo test --release --locked --workspace --lib plans_come_to_rest)
