@@ -25,7 +25,7 @@ local-down: ## Stop these processes; their data stays in the cache directory
 	@$(ENV) deploy/local/down
 
 ##@ Develop
-.PHONY: check fix generate build programs image
+.PHONY: check fix generate build programs local-programs image
 # Always --release: a second profile would build every dependency, including its C code, a second time.
 check: build ## Build, then check formatting, lints, house rules, licences and generated files; changes no source file
 	@$(ENV) cargo fmt --all --check
@@ -45,6 +45,8 @@ build: deps-build ## Build chatd, chatctl and quorate-operator
 	@$(ENV) cargo build --release --locked --workspace $(PROGRAMS)
 programs: deps-build ## Build the same and all tests in one step, which uses the machine better than two
 	@$(ENV) cargo build --release --locked --workspace $(PROGRAMS) --tests
+local-programs: ## Build the programs of the local Kubernetes, which needs nothing but Go and Python
+	@$(ENV) $(LOCAL) build
 image: build ## Build docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
@@ -53,8 +55,9 @@ image: build ## Build docker-archives of both images, without a container engine
 test: export SOAK_SECONDS = 180
 test: export ORACLE_SEEDS = 4
 test: ## Run check and all tests below except nightly, histories, sim, fuzz, doc, clients and conformance, some in parallel, and report times; run by continuous integration
-	@# Seeds, and the compilers of charts and check, take what the tests that mostly wait leave.
-	@tests/parts programs beside:charts,seeds unit faults+soak kubernetes+matrix+abuse+oracle+~check e2e
+	@# The local Kubernetes takes what the compiler of the last crate leaves; seeds, charts and the compiler of check take what
+	@# the tests that mostly wait leave.
+	@tests/parts beside:local-programs programs beside:charts,seeds unit faults+soak kubernetes+matrix+abuse+oracle+~check e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
 nightly: export QUORATE_HISTORIES = 40
